@@ -1,0 +1,18 @@
+//! Compiles the wire contract in `proto/`, without needing a `protoc` on the machine.
+
+use std::{env, fs, path::PathBuf};
+
+use prost::Message as _;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    println!("cargo::rerun-if-changed=schemas");
+    println!("cargo::rerun-if-changed=policies");
+    let files = ["proto/assent/v1/collector.proto", "proto/assent/v1/consent.proto"];
+    let descriptors = protox::compile(files, ["proto"])?;
+    // `compile_fds` does not write the descriptor set that server reflection serves.
+    let out = PathBuf::from(env::var("OUT_DIR")?).join("assent_descriptor.bin");
+    fs::write(&out, descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().build_transport(false).compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,429 @@
+//! The composition root: config ▸ build ▸ spawn ▸ drain.
+//!
+//! [`App::start`] builds everything in the order of this file and binds both listeners before
+//! anything expensive. Every task that it spawns is held; [`App::run`] ends when one of them ends by
+//! itself, which is always a fault, or when it is told to stop. Draining goes the way that events
+//! go: no new requests, answers for those under way, what is spooled to ClickHouse until the
+//! deadline, and the rest stays in the spool for the next start.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::ExposeSecret as _;
+use tokio::{sync::watch, task::JoinSet, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    admin::{self, Readiness},
+    clickhouse::{self, Client},
+    config::{Config, ConfigError},
+    consent::{Ledger, Policy, PolicyStore, Replica, StampingView, record_policy},
+    delivery::{self, Delivery, EventEncoder, StateFile},
+    ingress::{self, EventAppender, collector::Collector, consent::Consent, server::Health},
+    pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor},
+    spool, telemetry,
+};
+
+/// How often readiness and gauges are brought up to date.
+const STATE_INTERVAL: Duration = Duration::from_millis(200);
+/// The pause between two tries to record the policy.
+const POLICY_RETRY: Duration = Duration::from_secs(2);
+
+/// A collector that could not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration, or a file that it names, cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The gRPC listener.
+    #[error(transparent)]
+    Ingress(#[from] ingress::server::ServerError),
+    /// The admin listener.
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+    /// The spool.
+    #[error("the spool cannot be opened")]
+    Spool(#[from] spool::OpenError),
+    /// Delivery.
+    #[error("delivery failed")]
+    Delivery(#[from] delivery::DeliveryError),
+    /// The ClickHouse client.
+    #[error("the ClickHouse client cannot be set up")]
+    ClickHouse(#[from] clickhouse::Error),
+    /// A file in the data folder.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Metrics.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::TelemetryError),
+    /// A part ended that never should.
+    #[error("{0} ended by itself; this is a fault of assent")]
+    Ended(&'static str),
+    /// A part panicked.
+    #[error("a part of the collector panicked")]
+    Panicked(#[source] tokio::task::JoinError),
+    /// The spool's writer stopped.
+    #[error(
+        "the spool can no longer be written: {0}; nothing acknowledged is lost, restart when the disk is well"
+    )]
+    Poisoned(String),
+}
+
+/// A running collector.
+pub struct App {
+    grpc_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    tasks: JoinSet<Result<&'static str, AppError>>,
+    readiness: watch::Receiver<Readiness>,
+    stop_ingress: CancellationToken,
+    stop_rest: CancellationToken,
+    delivery: delivery::Handle,
+    writer: spool::WriterHandle,
+    drain_timeout: Duration,
+}
+
+impl App {
+    /// Builds and starts a collector.
+    ///
+    /// # Errors
+    /// The configuration cannot be used, an address is taken, or the spool cannot be opened. A
+    /// ClickHouse that does not answer is no error: events are spooled until it does.
+    pub async fn start(config: &Config) -> Result<Self, AppError> {
+        let grpc = ingress::server::Bound::bind(config.ingress.grpc_addr).await?;
+        let admin = admin::Bound::bind(config.admin.addr).await?;
+        let (grpc_addr, admin_addr) = (grpc.addr(), admin.addr());
+
+        let policy = load_policy(config)?;
+        let key = load_pseudonym_key(config)?;
+        let collector_id = load_collector_id(&config.data_dir)?;
+        let credentials = Arc::new(
+            Credentials::new(&config.tenant_keys())
+                .map_err(|error| ConfigError::key("tenants", error.to_string()))?,
+        );
+        let metrics = telemetry::start_metrics()?;
+        let client = Client::new(&config.clickhouse_options())?;
+
+        let policies = Arc::new(PolicyStore::new(policy));
+        let replica = Replica::new(config.replica_options(), vec![key.id().to_owned()]);
+        let ledger = Arc::new(Ledger::new(
+            client.clone(),
+            replica.clone(),
+            collector_id.clone(),
+            config.consent.ledger_timeout.0,
+        ));
+        let pseudonymiser = Arc::new(Pseudonymiser::new(&key));
+        let redactor = Arc::new(Redactor::new());
+        let view = Arc::new(StampingView::new(replica.clone(), Arc::clone(&policies)));
+        let pipeline =
+            Pipeline::new(config.limits(), Arc::clone(&pseudonymiser), view, Arc::clone(&redactor));
+
+        let state_file = StateFile::in_dir(&config.spool_dir());
+        let state = state_file.load().map_err(delivery::DeliveryError::from)?;
+        let opened = spool::open(config.spool_options(), EventEncoder::new(&collector_id), state.min_next())?;
+        report_recovery(&opened.recovery);
+        let appender = opened.appender;
+        let reader = Arc::new(opened.reader);
+
+        let (readiness_tx, readiness) = watch::channel(Readiness::STARTING);
+        let (stop_ingress, stop_rest) = (CancellationToken::new(), CancellationToken::new());
+        let collector = Collector::new(Arc::clone(&credentials), Arc::new(pipeline), appender.clone());
+        let consent = Consent::new(
+            credentials,
+            ledger,
+            Arc::clone(&policies),
+            Arc::clone(&pseudonymiser),
+            Arc::clone(&redactor),
+        );
+        let (health, serving) =
+            grpc.serve(&config.ingress, collector, consent, stop_ingress.clone().cancelled_owned())?;
+        let delivery = Delivery::new(
+            config.delivery_options(),
+            client.clone(),
+            Arc::clone(&reader),
+            state_file,
+            state,
+            replica.clone(),
+            Arc::clone(&policies),
+        )?;
+        let handle = delivery.handle();
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { serving.await.map(|()| "the gRPC listener").map_err(Into::into) });
+        let admin_stop = stop_rest.clone().cancelled_owned();
+        let admin_readiness = readiness.clone();
+        let admin_metrics = metrics.clone();
+        tasks.spawn(async move {
+            admin.serve(admin_readiness, admin_metrics, admin_stop).await?;
+            Ok("the admin listener")
+        });
+        let replica_task = replica.clone().run(client.clone(), stop_rest.clone());
+        tasks.spawn(async move {
+            replica_task.await;
+            Ok("the consent replica")
+        });
+        tasks.spawn(async move { delivery.run().await.map(|()| "delivery").map_err(Into::into) });
+        let policy_stop = stop_rest.clone();
+        let policy = policies.current();
+        tasks.spawn(async move {
+            keep_policy_recorded(&client, &policy, &policy_stop).await;
+            policy_stop.cancelled().await;
+            Ok("the recording of policies")
+        });
+        let observer = Observer {
+            appender,
+            reader,
+            replica,
+            delivery: handle.clone(),
+            health,
+            metrics,
+            readiness: readiness_tx,
+            draining: stop_ingress.clone(),
+            stop: stop_rest.clone(),
+        };
+        tasks.spawn(observer.run());
+
+        Ok(Self {
+            grpc_addr,
+            admin_addr,
+            tasks,
+            readiness,
+            stop_ingress,
+            stop_rest,
+            delivery: handle,
+            writer: opened.writer,
+            drain_timeout: config.delivery.drain_timeout.0,
+        })
+    }
+
+    /// The gRPC listener's address.
+    #[must_use]
+    pub const fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// The admin listener's address.
+    #[must_use]
+    pub const fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// What the collector can do, as it changes.
+    #[must_use]
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.clone()
+    }
+
+    /// Runs until `stop` resolves, then drains.
+    ///
+    /// # Errors
+    /// A part ended by itself, or panicked.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let fault = tokio::select! {
+            () = stop => None,
+            Some(ended) = self.tasks.join_next() => Some(match ended {
+                Ok(Ok(name)) => AppError::Ended(name),
+                Ok(Err(error)) => error,
+                Err(panic) => AppError::Panicked(panic),
+            }),
+        };
+        tracing::info!(timeout = ?self.drain_timeout, "draining");
+        let drained = tokio::time::timeout(self.drain_timeout, self.drain()).await;
+        if drained.is_err() {
+            tracing::warn!("not everything was delivered in time; the rest stays in the spool");
+            self.tasks.shutdown().await;
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    async fn drain(&mut self) {
+        self.stop_ingress.cancel();
+        // The listener's task ends when every request under way has its answer; the spool's writer
+        // ends when the last appender is gone, and only then does delivery know the end.
+        self.writer.close().await;
+        self.delivery.finish();
+        self.delivery.finished().await;
+        self.stop_rest.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a part failed while draining"),
+                Err(error) => tracing::error!(%error, "a part failed while draining"),
+            }
+        }
+    }
+}
+
+/// Brings readiness, health and gauges up to date.
+struct Observer {
+    appender: EventAppender,
+    reader: Arc<spool::Reader>,
+    replica: Replica,
+    delivery: delivery::Handle,
+    health: Health,
+    metrics: PrometheusHandle,
+    readiness: watch::Sender<Readiness>,
+    draining: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Observer {
+    async fn run(self) -> Result<&'static str, AppError> {
+        let mut ticks = tokio::time::interval(STATE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.draining.cancelled(), if !self.readiness.borrow().draining => {}
+                () = self.stop.cancelled() => return Ok("the observer"),
+            }
+            let draining = self.draining.is_cancelled();
+            if let (Some(reason), false) = (self.appender.poisoned(), draining) {
+                self.health.set(false).await;
+                return Err(AppError::Poisoned(reason));
+            }
+            let now = Readiness {
+                spool_accepts: self.appender.accepts(),
+                consent_fresh: self.replica.is_fresh(),
+                draining,
+            };
+            if *self.readiness.borrow() != now {
+                tracing::info!(
+                    spool_accepts = now.spool_accepts,
+                    consent_fresh = now.consent_fresh,
+                    draining,
+                    "readiness changed"
+                );
+                self.health.set(now.is_ready()).await;
+                self.readiness.send_replace(now);
+            }
+            let backlog = self.reader.durable_end().0.saturating_sub(self.delivery.cursor().0);
+            telemetry::state(now.is_ready(), now.consent_fresh, self.reader.bytes_on_disk(), backlog);
+            self.metrics.run_upkeep();
+        }
+    }
+}
+
+/// Every policy that a collector has used is kept in ClickHouse, so that a stamp can be explained
+/// years later.
+async fn keep_policy_recorded(client: &Client, policy: &Policy, stop: &CancellationToken) {
+    let mut complained = false;
+    while let Err(error) = record_policy(client, policy).await {
+        if !complained {
+            tracing::warn!(%error, digest = policy.digest(), "the policy is not recorded yet");
+            complained = true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLICY_RETRY) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn report_recovery(recovery: &spool::RecoveryReport) {
+    if recovery.truncated_bytes > 0 {
+        tracing::info!(
+            bytes = recovery.truncated_bytes,
+            "cut off a torn write at the end of the spool; it was never acknowledged"
+        );
+    }
+    if !recovery.quarantined.is_empty() {
+        telemetry::spool_corrupt(recovery.quarantined.len() as u64);
+        tracing::error!(
+            ranges = recovery.quarantined.len(),
+            "damaged parts of the spool were put into its quarantine folder; see `assent spool inspect`"
+        );
+    }
+}
+
+/// Reads the policy that the configuration names, or the shipped default.
+///
+/// # Errors
+/// The file cannot be read, or is not a policy.
+pub fn load_policy(config: &Config) -> Result<Policy, ConfigError> {
+    let Some(path) = &config.policy.file else {
+        return Ok(Policy::builtin());
+    };
+    let text = fs::read_to_string(path).map_err(|error| {
+        ConfigError::key("policy.file", format!("{} cannot be read: {error}", path.display()))
+    })?;
+    Policy::parse(&text)
+        .map_err(|error| ConfigError::key("policy.file", format!("{}: {error}", path.display())))
+}
+
+/// Takes the key from the configuration, or from the key file, which is made when it is not there.
+fn load_pseudonym_key(config: &Config) -> Result<PseudonymKey, AppError> {
+    if !config.pseudonym.key.is_empty() {
+        return PseudonymKey::from_text(config.pseudonym.key.0.expose_secret())
+            .map_err(|error| ConfigError::key("pseudonym.key", error.to_string()).into());
+    }
+    let path = config.pseudonym_key_file();
+    let failed = |source| AppError::File { path: path.clone(), source };
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let text = zeroize::Zeroizing::new(text);
+            refuse_readable_by_others(&path)?;
+            PseudonymKey::from_text(&text).map_err(|error| {
+                ConfigError::key("pseudonym.key_file", format!("{}: {error}", path.display())).into()
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = PseudonymKey::generate()
+                .map_err(|error| ConfigError::key("pseudonym.key_file", error.to_string()))?;
+            if let Some(dir) = path.parent() {
+                fs::create_dir_all(dir).map_err(failed)?;
+            }
+            spool::fs::write_new_private(&path, key.to_text().as_bytes()).map_err(failed)?;
+            tracing::info!(path = %path.display(), key_id = key.id(), "made a new pseudonym key; back it up");
+            Ok(key)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whoever reads the key can tell who is behind a pseudonym.
+fn refuse_readable_by_others(path: &Path) -> Result<(), AppError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(path)
+        .map_err(|source| AppError::File { path: path.to_owned(), source })?
+        .permissions()
+        .mode();
+    if mode & 0o007 != 0 {
+        return Err(ConfigError::key(
+            "pseudonym.key_file",
+            format!("{} can be read by everyone on this machine: chmod 600 it", path.display()),
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// The id that this collector's rows carry: made once, kept in the data folder.
+fn load_collector_id(data_dir: &Path) -> Result<String, AppError> {
+    let path = data_dir.join("collector_id");
+    let failed = |source| AppError::File { path: path.clone(), source };
+    match fs::read_to_string(&path) {
+        Ok(text) => match Uuid::parse_str(text.trim()) {
+            Ok(id) => Ok(id.to_string()),
+            Err(error) => Err(failed(io::Error::new(io::ErrorKind::InvalidData, error))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let id = Uuid::now_v7().to_string();
+            fs::create_dir_all(data_dir).map_err(failed)?;
+            spool::fs::write_atomically(&path, id.as_bytes()).map_err(failed)?;
+            Ok(id)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}

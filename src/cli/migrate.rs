@@ -1,0 +1,22 @@
+//! `assent migrate`: the schema, brought up to date.
+
+use anyhow::Context as _;
+
+use crate::{
+    clickhouse::{Client, migrations},
+    config::Config,
+};
+
+pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
+    let client = Client::new(&config.clickhouse_options())?;
+    let report = migrations::migrate(&client).await.with_context(|| {
+        format!("cannot migrate {} at {}", config.clickhouse.database, config.clickhouse.url)
+    })?;
+    if report.applied.is_empty() {
+        println!("nothing to do: {} migrations were applied before", report.already_applied);
+    }
+    for migration in &report.applied {
+        println!("applied {migration}");
+    }
+    Ok(())
+}

@@ -1,0 +1,299 @@
+//! Queries and inserts over HTTP.
+
+use std::{fmt, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use clickhouse::{Compression, insert_formatted::CompressedData};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use tokio::task::spawn_blocking;
+
+use super::Error;
+
+/// A body is compressed in pieces of this size, so that neither side has to hold it twice.
+const COMPRESSED_PIECE_BYTES: usize = 1 << 20;
+/// Bodies up to this size are compressed where they are; larger ones on a thread that may block.
+const COMPRESSED_IN_PLACE_BYTES: usize = 64 << 10;
+
+/// How to reach a server.
+#[derive(Clone)]
+pub struct Options {
+    /// Its HTTP interface.
+    pub url: String,
+    /// The database of all tables.
+    pub database: String,
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: SecretString,
+    /// How long one insert may take.
+    pub insert_timeout: Duration,
+    /// How long one query may take.
+    pub query_timeout: Duration,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("url", &self.url)
+            .field("database", &self.database)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client of one server and database. Clones share its connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: clickhouse::Client,
+    database: String,
+    insert_timeout: Duration,
+    query_timeout: Duration,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// The URL is not one.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        let bad_url = || Error::Url { url: options.url.clone() };
+        let url: http::Uri = options.url.parse().map_err(|_| bad_url())?;
+        if url.host().is_none() || !matches!(url.scheme_str(), Some("http" | "https")) {
+            return Err(bad_url());
+        }
+        let inner = clickhouse::Client::default()
+            .with_url(&options.url)
+            .with_user(&options.user)
+            .with_password(options.password.expose_secret())
+            .with_compression(Compression::Lz4)
+            .with_product_info("assent", env!("CARGO_PKG_VERSION"));
+        Ok(Self {
+            inner,
+            database: options.database.clone(),
+            insert_timeout: options.insert_timeout,
+            query_timeout: options.query_timeout,
+        })
+    }
+
+    /// The database of all tables.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Runs a statement that gives no rows.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn execute(&self, sql: &str) -> Result<(), Error> {
+        self.in_time(self.in_database().query_raw(sql).execute()).await
+    }
+
+    /// Makes the database, if it is not there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn create_database(&self) -> Result<(), Error> {
+        // The configuration lets letters, digits and `_` through alone.
+        let sql = format!("CREATE DATABASE IF NOT EXISTS `{}`", self.database);
+        self.in_time(self.inner.query_raw(&sql).execute()).await
+    }
+
+    /// Runs a query and reads its rows by their columns' names. Values come in as server-side
+    /// parameters, `{name:Type}` in the query.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn query_rows<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        params: &[(&str, &str)],
+    ) -> Result<Vec<T>, Error> {
+        let mut rest = BytesMut::new();
+        let mut rows = Vec::new();
+        self.query_chunks(sql, params, "JSONEachRow", |chunk| {
+            rest.extend_from_slice(chunk);
+            while let Some(end) = rest.iter().position(|&b| b == b'\n') {
+                let line = rest.split_to(end + 1);
+                rows.push(serde_json::from_slice(&line)?);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(rows)
+    }
+
+    /// Runs a query and hands its answer, in the given format, to `take`, a piece at a time as it
+    /// comes in. Pieces end anywhere.
+    ///
+    /// # Errors
+    /// See [`Error`]; the first error of `take` ends it.
+    pub async fn query_chunks(
+        &self,
+        sql: &str,
+        params: &[(&str, &str)],
+        format: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut query = self
+            .in_database()
+            .query_raw(sql)
+            // Numbers of 64 bits as numbers.
+            .with_setting("output_format_json_quote_64bit_integers", "0");
+        for (name, value) in params {
+            query = query.param(name, value);
+        }
+        let read = async {
+            let mut answer = query.fetch_bytes(format)?;
+            while let Some(chunk) = answer.next().await? {
+                take(&chunk)?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(self.query_timeout, read).await.unwrap_or(Err(Error::TimedOut))
+    }
+
+    /// Inserts blocks in the `Native` format. The server keeps one of all inserts with one token.
+    ///
+    /// # Errors
+    /// See [`Error`]; its [class](Error::class) says whether the insert may have taken effect.
+    pub async fn insert_native(
+        &self,
+        table: &str,
+        columns: &str,
+        body: Bytes,
+        token: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<(), Error> {
+        self.insert(table, columns, "Native", body, token, settings).await
+    }
+
+    /// Inserts rows in the form of `JSONEachRow`.
+    ///
+    /// # Errors
+    /// As [`insert_native`](Self::insert_native).
+    pub async fn insert_json(
+        &self,
+        table: &str,
+        columns: &str,
+        body: Bytes,
+        token: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<(), Error> {
+        self.insert(table, columns, "JSONEachRow", body, token, settings).await
+    }
+
+    async fn insert(
+        &self,
+        table: &str,
+        columns: &str,
+        format: &str,
+        body: Bytes,
+        token: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<(), Error> {
+        let pieces = compress(body).await?;
+        let timeout = Some(self.insert_timeout);
+        let mut insert = self
+            .in_database()
+            .insert_formatted_with(format!("INSERT INTO {table} {columns} FORMAT {format}"))
+            .with_timeouts(timeout, timeout)
+            .with_setting("insert_deduplication_token", token)
+            // A confirmed insert must be in the table, whatever a profile says.
+            .with_setting("async_insert", "0")
+            // Of rows that share a key, FINAL and merges choose; sorting them out here costs more.
+            .with_setting("optimize_on_insert", "0")
+            // A backlog of many days is delivered all the same.
+            .with_setting("max_partitions_per_insert_block", "0");
+        for (name, value) in settings {
+            insert = insert.with_setting(*name, *value);
+        }
+        for piece in pieces {
+            insert.send_compressed(piece).await?;
+        }
+        Ok(insert.end().await?)
+    }
+
+    fn in_database(&self) -> clickhouse::Client {
+        self.inner.clone().with_database(&self.database)
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = clickhouse::error::Result<T>>) -> Result<T, Error> {
+        match tokio::time::timeout(self.query_timeout, work).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(Error::TimedOut),
+        }
+    }
+}
+
+async fn compress(body: Bytes) -> Result<Vec<CompressedData>, Error> {
+    if body.len() <= COMPRESSED_IN_PLACE_BYTES {
+        return Ok(compress_pieces(&body)?);
+    }
+    match spawn_blocking(move || compress_pieces(&body)).await {
+        Ok(pieces) => Ok(pieces?),
+        // It is never aborted, so it panicked, and so does who waits for it.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn compress_pieces(body: &[u8]) -> clickhouse::error::Result<Vec<CompressedData>> {
+    body.chunks(COMPRESSED_PIECE_BYTES).map(|piece| CompressedData::new(piece, Compression::Lz4)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(url: &str) -> Options {
+        Options {
+            url: url.to_owned(),
+            database: "assent".to_owned(),
+            user: "default".to_owned(),
+            password: "hunter2".into(),
+            insert_timeout: Duration::from_secs(5),
+            query_timeout: Duration::from_secs(5),
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_before_anything_is_sent() {
+        for url in ["", "127.0.0.1:8123", "tcp://127.0.0.1:9000", "http://"] {
+            assert!(matches!(Client::new(&options(url)), Err(Error::Url { .. })), "{url}");
+        }
+        Client::new(&options("https://clickhouse.internal:8443")).unwrap();
+    }
+
+    #[test]
+    fn a_password_is_never_printed() {
+        let options = options("http://127.0.0.1:1");
+        let client = Client::new(&options).unwrap();
+        assert!(!format!("{options:?} {client:?}").contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told_from_one_that_broke_off() {
+        use crate::clickhouse::ErrorClass;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::new(&options(&url)).unwrap();
+        let insert = || client.insert_json("t", "(a)", Bytes::from_static(b"{}"), "1", &[]);
+        // It takes the request and says nothing.
+        let broken = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.readable().await.unwrap();
+        });
+        let error = insert().await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Ambiguous, "{error}");
+        broken.await.unwrap();
+        let error = insert().await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Transient, "{error}");
+    }
+}

@@ -1,0 +1,248 @@
+//! Columns in ClickHouse's `Native` format, as HTTP carries it.
+//!
+//! A block is the number of columns and of rows, then each column as name, type and values, one
+//! column after the other. Numbers in front of lengths are LEB128; values are little-endian. See
+//! "Native" in ClickHouse's documentation of formats, and `NativeReader.cpp` for what it leaves
+//! out: the form of `LowCardinality` and `Map` is described at [`LowCardinality`] and [`CountMap`].
+
+use hashbrown::HashMap;
+
+/// Appends a number as LEB128.
+pub fn put_varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push((n & 0x7f) as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// Appends a text with its length in front.
+pub fn put_string(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// The 16 bytes of a UUID as ClickHouse stores them: two numbers of 64 bits, the first half first.
+#[must_use]
+pub fn uuid_bytes(mut bytes: [u8; 16]) -> [u8; 16] {
+    bytes[..8].reverse();
+    bytes[8..].reverse();
+    bytes
+}
+
+/// A column whose values are gathered until the block is finished.
+pub trait Column {
+    /// Appends the values to a block, and starts anew. `rows` were gathered.
+    fn drain_into(&mut self, out: &mut Vec<u8>, rows: usize);
+
+    /// About how many bytes that would be.
+    fn len_bytes(&self) -> usize;
+}
+
+/// Values of fixed width, `String`s included: whatever is stored one value after the other.
+#[derive(Debug, Default)]
+pub struct Plain(Vec<u8>);
+
+impl Plain {
+    /// Adds a value of one byte: `UInt8`, `Int8`, `Bool`, `Enum8`.
+    pub fn push_byte(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    /// Adds a value of fixed width, little-endian.
+    pub fn push<const N: usize>(&mut self, value: [u8; N]) {
+        self.0.extend_from_slice(&value);
+    }
+
+    /// Adds a `String`.
+    pub fn push_string(&mut self, text: &str) {
+        put_string(&mut self.0, text);
+    }
+}
+
+impl Column for Plain {
+    fn drain_into(&mut self, out: &mut Vec<u8>, _rows: usize) {
+        out.append(&mut self.0);
+    }
+
+    fn len_bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// `LowCardinality(String)`: the distinct values, and an index into them per row.
+///
+/// In a block: the version of the form (1); flags (the width of an index, and that the keys come
+/// with the block and replace those before); the number of keys, and the keys as `String`s; the
+/// number of rows, and the indexes.
+#[derive(Debug, Default)]
+pub struct LowCardinality {
+    index_of: HashMap<Box<str>, u32>,
+    keys: Vec<u8>,
+    indexes: Vec<u32>,
+    /// Most rows have the value of the row before.
+    last: Option<(Box<str>, u32)>,
+}
+
+impl LowCardinality {
+    const VERSION: u64 = 1;
+    const HAS_OWN_KEYS: u64 = 1 << 9;
+    const REPLACES_KEYS: u64 = 1 << 10;
+
+    /// Adds a value.
+    pub fn push(&mut self, value: &str) {
+        let index = match &self.last {
+            Some((last, index)) if **last == *value => *index,
+            _ => self.index_of(value),
+        };
+        self.indexes.push(index);
+    }
+
+    fn index_of(&mut self, value: &str) -> u32 {
+        let index = match self.index_of.get(value) {
+            Some(&index) => index,
+            None => {
+                // A block has fewer than 2^32 rows, and so fewer keys.
+                let index = self.index_of.len() as u32;
+                self.index_of.insert(value.into(), index);
+                put_string(&mut self.keys, value);
+                index
+            }
+        };
+        self.last = Some((value.into(), index));
+        index
+    }
+
+    /// The part that comes once for a column, before anything else of it.
+    fn put_prefix(out: &mut Vec<u8>) {
+        out.extend_from_slice(&Self::VERSION.to_le_bytes());
+    }
+
+    fn drain_values(&mut self, out: &mut Vec<u8>) {
+        // The reader takes nothing for no values, not even flags.
+        if self.indexes.is_empty() {
+            return;
+        }
+        let keys = self.index_of.len();
+        let width: u64 = match keys {
+            0..=0x100 => 0,
+            0x101..=0x1_0000 => 1,
+            _ => 2,
+        };
+        out.extend_from_slice(&(Self::HAS_OWN_KEYS | Self::REPLACES_KEYS | width).to_le_bytes());
+        out.extend_from_slice(&(keys as u64).to_le_bytes());
+        out.append(&mut self.keys);
+        out.extend_from_slice(&(self.indexes.len() as u64).to_le_bytes());
+        match width {
+            0 => out.extend(self.indexes.iter().map(|&index| index as u8)),
+            1 => out.extend(self.indexes.iter().flat_map(|&index| (index as u16).to_le_bytes())),
+            _ => out.extend(self.indexes.iter().flat_map(|&index| index.to_le_bytes())),
+        }
+        self.index_of.clear();
+        self.indexes.clear();
+        self.last = None;
+    }
+}
+
+impl Column for LowCardinality {
+    fn drain_into(&mut self, out: &mut Vec<u8>, rows: usize) {
+        debug_assert_eq!(self.indexes.len(), rows);
+        Self::put_prefix(out);
+        self.drain_values(out);
+    }
+
+    fn len_bytes(&self) -> usize {
+        self.keys.len() + self.indexes.len()
+    }
+}
+
+/// `Map(LowCardinality(String), UInt16)`: the prefix of the keys, where each row's entries end, the
+/// keys of all rows, the values of all rows.
+#[derive(Debug, Default)]
+pub struct CountMap {
+    ends: Vec<u8>,
+    keys: LowCardinality,
+    values: Vec<u8>,
+}
+
+impl CountMap {
+    /// Adds a row.
+    pub fn push<'a>(&mut self, entries: impl IntoIterator<Item = (&'a str, u16)>) {
+        for (key, value) in entries {
+            self.keys.push(key);
+            self.values.extend_from_slice(&value.to_le_bytes());
+        }
+        self.ends.extend_from_slice(&(self.keys.indexes.len() as u64).to_le_bytes());
+    }
+}
+
+impl Column for CountMap {
+    fn drain_into(&mut self, out: &mut Vec<u8>, _rows: usize) {
+        LowCardinality::put_prefix(out);
+        out.append(&mut self.ends);
+        self.keys.drain_values(out);
+        out.append(&mut self.values);
+    }
+
+    fn len_bytes(&self) -> usize {
+        self.ends.len() + self.keys.len_bytes() + self.values.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drained(column: &mut dyn Column, rows: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        column.drain_into(&mut out, rows);
+        out
+    }
+
+    #[test]
+    fn varints_are_leb128() {
+        for (n, bytes) in [(0, vec![0]), (127, vec![127]), (128, vec![0x80, 1]), (300, vec![0xac, 2])] {
+            let mut out = Vec::new();
+            put_varint(&mut out, n);
+            assert_eq!(out, bytes, "{n}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_low_cardinality_is_kept_once() {
+        let mut column = LowCardinality::default();
+        for value in ["en", "en", "de", "en"] {
+            column.push(value);
+        }
+        let mut expected = vec![1, 0, 0, 0, 0, 0, 0, 0];
+        expected.extend([0, 6, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend(b"\x02en\x02de");
+        expected.extend([4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(drained(&mut column, 4), expected);
+        // It starts anew: the next block knows nothing of this one.
+        column.push("de");
+        assert!(drained(&mut column, 1).ends_with(b"\x02de\x01\0\0\0\0\0\0\0\0"));
+    }
+
+    #[test]
+    fn indexes_are_as_wide_as_they_must_be() {
+        for (keys, width) in [(256, 1), (257, 2), (65_537, 4)] {
+            let mut column = LowCardinality::default();
+            for key in 0..keys {
+                column.push(&key.to_string());
+            }
+            let keys_bytes = column.keys.len();
+            assert_eq!(drained(&mut column, keys).len(), 32 + keys_bytes + keys * width, "{keys}");
+        }
+    }
+
+    #[test]
+    fn empty_maps_have_neither_keys_nor_flags() {
+        let mut column = CountMap::default();
+        column.push([]);
+        column.push([]);
+        let mut expected = vec![1, 0, 0, 0, 0, 0, 0, 0];
+        expected.extend([0; 16]);
+        assert_eq!(drained(&mut column, 2), expected);
+    }
+}

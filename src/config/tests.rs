@@ -1,0 +1,78 @@
+use std::io::Write as _;
+
+use super::*;
+
+fn load(toml: &str, env: &[(&str, &str)], flags: Vec<(&str, Value)>) -> Result<Config, ConfigError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(toml.as_bytes()).unwrap();
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(Some(file.path()), env, flags)
+}
+
+fn failing_key(toml: &str) -> String {
+    match load(toml, &[], vec![]).unwrap_err() {
+        ConfigError::Key { key, .. } => key,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn flags_beat_the_environment_and_the_environment_beats_the_file() {
+    let toml = "[clickhouse]\nurl = \"http://file:1\"\nuser = \"file\"\ndatabase = \"file\"\n";
+    let env = [("ASSENT_CLICKHOUSE__URL", "http://env:1"), ("ASSENT_CLICKHOUSE__USER", "env"), ("HOME", "/")];
+    let flags = vec![("clickhouse.url", Value::from("http://flag:1"))];
+    let config = load(toml, &env, flags).unwrap();
+    assert_eq!(config.clickhouse.url, "http://flag:1");
+    assert_eq!(config.clickhouse.user, "env");
+    assert_eq!(config.clickhouse.database, "file");
+}
+
+#[test]
+fn an_error_names_the_path_of_its_key() {
+    assert_eq!(failing_key("[ingress]\nmax_text_bytes = \"64 parsecs\"\n"), "ingress.max_text_bytes");
+    assert_eq!(failing_key("[spool]\nfsync = \"sometimes\"\n"), "spool.fsync");
+    assert_eq!(failing_key("[delivery]\nmax_rows = \"many\"\n"), "delivery.max_rows");
+    assert_eq!(failing_key("[consent]\nmax_staleness = \"1ms\"\n"), "consent.max_staleness");
+    assert_eq!(failing_key("[clickhouse]\nurl = \"tcp://x\"\n"), "clickhouse.url");
+}
+
+#[test]
+fn an_unknown_key_is_an_error_that_names_it() {
+    let error = load("[ingress]\ngrpc_adr = \"127.0.0.1:1\"\n", &[], vec![]).unwrap_err().to_string();
+    assert!(error.contains("ingress") && error.contains("grpc_adr"), "{error}");
+    let error = load("", &[("ASSENT_SPOOL__MAX_BITES", "1")], vec![]).unwrap_err().to_string();
+    assert!(error.contains("spool") && error.contains("max_bites"), "{error}");
+}
+
+#[test]
+fn no_listener_beyond_loopback_without_keys_and_tls() {
+    assert_eq!(failing_key("[ingress]\ngrpc_addr = \"0.0.0.0:50051\"\n"), "ingress.grpc_addr");
+    let keys = format!("[[tenants]]\nname = \"acme\"\napi_key_sha256 = [\"{}\"]\n", "ab".repeat(32));
+    assert_eq!(
+        failing_key(&format!("{keys}[ingress]\ngrpc_addr = \"0.0.0.0:50051\"\n")),
+        "ingress.grpc_addr"
+    );
+    let behind_proxy = format!("{keys}[ingress]\ngrpc_addr = \"0.0.0.0:50051\"\ninsecure_no_tls = true\n");
+    load(&behind_proxy, &[], vec![]).unwrap();
+    let open = "[ingress]\ngrpc_addr = \"[::]:50051\"\ninsecure_no_tls = true\n";
+    assert_eq!(failing_key(open), "ingress.grpc_addr");
+    assert_eq!(failing_key("[admin]\naddr = \"0.0.0.0:9464\"\n"), "admin.addr");
+}
+
+#[test]
+fn a_key_digest_that_is_none_is_refused() {
+    assert!(
+        failing_key("[[tenants]]\nname = \"acme\"\napi_key_sha256 = [\"plain-key\"]\n")
+            .starts_with("tenants")
+    );
+}
+
+#[test]
+fn the_effective_configuration_hides_secrets_and_can_be_read_back() {
+    let toml = "[clickhouse]\npassword = \"hunter2\"\n[pseudonym]\nkey = \"sesame\"\n";
+    let config = load(toml, &[], vec![]).unwrap();
+    let printed = toml::to_string(&config).unwrap();
+    assert!(!printed.contains("hunter2") && !printed.contains("sesame"), "{printed}");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    load(&printed, &[], vec![]).unwrap();
+}

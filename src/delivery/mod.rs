@@ -1,0 +1,139 @@
+//! From the spool to ClickHouse.
+//!
+//! One loop, one insert at a time:
+//!
+//! 1. Repeat the insert that a plan on disk describes, if there is one ([`state`]).
+//! 2. Note how far the spool is durable, and the local time; wait until the consent watermark has
+//!    passed that time, so that every change acknowledged before the receipt of any of these rows
+//!    is known.
+//! 3. Read frames ([`frame`]) up to the limits of an insert, and decide their eligible rows again
+//!    ([`seal`](mod@seal)).
+//! 4. Make the plan durable, then insert under a token that depends on positions alone. What is
+//!    transient or unknown is tried again for ever, byte for byte; what ClickHouse refuses for good
+//!    is narrowed down to a frame and put into quarantine ([`quarantine`]).
+//! 5. Make the cursor durable, and let the spool remove what lies before it.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clickhouse::Client,
+    consent::{PolicyStore, Replica},
+    spool::{self, Position},
+};
+
+mod batch;
+pub mod frame;
+mod quarantine;
+mod run;
+pub mod seal;
+pub mod state;
+
+pub use frame::EventEncoder;
+pub use state::{StateError, StateFile};
+
+/// How delivery batches and retries.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The most rows of one insert.
+    pub max_rows: u32,
+    /// The most bytes of one insert.
+    pub max_bytes: u64,
+    /// How long a row may wait for company.
+    pub max_age: Duration,
+    /// The longest pause between two tries.
+    pub max_backoff: Duration,
+    /// Where refused rows are kept.
+    pub quarantine_dir: PathBuf,
+}
+
+/// What delivery cannot go on after.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// Its state cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The spool cannot be read.
+    #[error("the spool cannot be read")]
+    Read(#[from] spool::ReadError),
+    /// A frame cannot be understood.
+    #[error("the frame at {position} of the spool cannot be delivered")]
+    Frame {
+        /// Where it is.
+        position: u64,
+        /// Why.
+        source: frame::FrameError,
+    },
+    /// The plan on disk does not fit the spool.
+    #[error(
+        "the plan of an insert from {start} to {end} does not fit the frames in the spool; \
+         somebody changed the spool's files while assent was down"
+    )]
+    PlanMismatch {
+        /// Where the plan starts.
+        start: u64,
+        /// Where the plan ends.
+        end: u64,
+    },
+    /// Refused rows cannot be put aside.
+    #[error("refused rows cannot be kept in {path}: {source}")]
+    Quarantine {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A blocking task panicked.
+    #[error("a part of delivery panicked")]
+    Panicked(#[from] tokio::task::JoinError),
+    /// The spool was swapped for another one.
+    #[error(
+        "delivery's state belongs to another spool: put the spool's folder back, or remove delivery.json in it"
+    )]
+    OtherSpool,
+}
+
+/// Delivery, ready to run.
+pub struct Delivery {
+    options: Options,
+    client: Client,
+    reader: Arc<spool::Reader>,
+    file: StateFile,
+    state: state::State,
+    replica: Replica,
+    policies: Arc<PolicyStore>,
+    cursor: watch::Sender<Position>,
+    finish: CancellationToken,
+    finished: CancellationToken,
+    /// Up to here, frames are inserted one by one, to find the one that is refused.
+    one_by_one_until: u64,
+}
+
+/// Watches and ends a delivery that runs.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    cursor: watch::Receiver<Position>,
+    finish: CancellationToken,
+    finished: CancellationToken,
+}
+
+impl Handle {
+    /// Everything before it is in ClickHouse, or in quarantine.
+    #[must_use]
+    pub fn cursor(&self) -> Position {
+        *self.cursor.borrow()
+    }
+
+    /// Asks delivery to end once all that is durable in the spool is delivered. Nothing may be
+    /// appended any more.
+    pub fn finish(&self) {
+        self.finish.cancel();
+    }
+
+    /// Resolves when delivery has ended.
+    pub async fn finished(&self) {
+        self.finished.cancelled().await;
+    }
+}

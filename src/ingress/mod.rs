@@ -1,0 +1,37 @@
+//! The way in: the only place that knows gRPC.
+//!
+//! - [`server`] binds, ends TLS, sets the limits and serves;
+//! - [`collector`] and [`consent`] are the services;
+//! - [`wire`] maps messages to the pipeline's types and back, [`status`] maps errors to statuses;
+//! - [`client`] is the other end, for the command line, the demo and the tests.
+
+use std::sync::Arc;
+
+use tonic::metadata::MetadataMap;
+
+use crate::{
+    event::{Redacted, Tenant},
+    pipeline::{AuthError, Credentials},
+    spool::Appender,
+};
+
+pub mod client;
+pub mod collector;
+pub mod consent;
+pub mod proto;
+pub mod server;
+pub mod status;
+pub mod wire;
+
+/// What appends a request's events to the spool.
+pub type EventAppender = Appender<Vec<Redacted>>;
+
+/// The tenant of a request, by its `authorization: Bearer …` or `x-api-key`.
+fn authenticate(credentials: &Arc<Credentials>, metadata: &MetadataMap) -> Result<Tenant, AuthError> {
+    let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
+    let bearer = text("authorization").and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    credentials.authenticate(bearer.or_else(|| text("x-api-key")))
+}

@@ -1,0 +1,84 @@
+//! Errors to gRPC statuses: the one place that decides what a client is told.
+//!
+//! A client learns what to do, never what went wrong inside. What a retry may help gets
+//! UNAVAILABLE, or RESOURCE_EXHAUSTED with `RetryInfo`; what it cannot gets INVALID_ARGUMENT.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{consent::LedgerError, pipeline::AuthError, spool::AppendError};
+
+/// How long a client should stay away when the disk is full: about as long as delivery takes to
+/// empty a segment.
+const RETRY_WHEN_FULL: Duration = Duration::from_secs(2);
+/// How long when memory is full: a few commits.
+const RETRY_WHEN_BUSY: Duration = Duration::from_millis(100);
+
+/// The request had no key, or one that nobody holds.
+#[must_use]
+pub fn unauthenticated(error: &AuthError) -> Status {
+    Status::unauthenticated(error.to_string())
+}
+
+/// A field of a request has a value that it cannot have.
+#[must_use]
+pub fn invalid_argument(field: &str, rule: &str) -> Status {
+    let details = ErrorDetails::with_bad_request_violation(field, rule);
+    Status::with_error_details(Code::InvalidArgument, format!("{field}: {rule}"), details)
+}
+
+/// The events could not be made durable.
+#[must_use]
+pub fn append(error: &AppendError) -> Status {
+    match error {
+        AppendError::Full => exhausted("the spool is full; try again later", RETRY_WHEN_FULL),
+        AppendError::QueueFull => exhausted("too much is in flight; slow down", RETRY_WHEN_BUSY),
+        AppendError::TooLarge { .. } => Status::invalid_argument(
+            "the request is too large to be written at once; send fewer events in one",
+        ),
+        AppendError::Poisoned(_) | AppendError::Closed => {
+            Status::unavailable("this collector no longer takes events; try another, or try again later")
+        }
+    }
+}
+
+fn exhausted(message: &str, retry_after: Duration) -> Status {
+    Status::with_error_details(
+        Code::ResourceExhausted,
+        message,
+        ErrorDetails::with_retry_info(Some(retry_after)),
+    )
+}
+
+/// The ledger could not be written or read.
+#[must_use]
+pub fn ledger(error: &LedgerError) -> Status {
+    match error {
+        LedgerError::OutcomeUnknown { .. } => Status::unavailable(
+            "nobody knows whether the change was recorded; send it again (a denial already holds on this collector)",
+        ),
+        _ => Status::unavailable(
+            "the consent ledger cannot be reached; try again (a denial already holds on this collector)",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_spool_says_when_to_come_back() {
+        let status = append(&AppendError::Full);
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let retry = status.get_details_retry_info().unwrap();
+        assert_eq!(retry.retry_delay, Some(RETRY_WHEN_FULL));
+    }
+
+    #[test]
+    fn a_dead_writer_is_unavailable_and_not_internal() {
+        assert_eq!(append(&AppendError::Closed).code(), Code::Unavailable);
+    }
+}

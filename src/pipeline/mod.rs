@@ -1,0 +1,132 @@
+//! What happens to an event between the wire and the spool, stage by stage, with no I/O.
+//!
+//! ```text
+//! authenticate ▸ validate ▸ pseudonymise ▸ tag ▸ redact
+//! ```
+//!
+//! [`authenticate`] works on a request and runs before its body is looked at; the other stages work
+//! on one event each, in [`Pipeline::run`]. An event is tagged after it is pseudonymised because
+//! consent is held by pseudonym. A bad event never takes the good ones of its request with it.
+
+use std::{fmt, sync::Arc};
+
+use crate::event::{Micros, Received, Redacted, Tenant};
+
+pub mod authenticate;
+pub mod language;
+pub mod pseudonymise;
+pub mod redact;
+pub mod tag;
+pub mod validate;
+
+pub use authenticate::{AuthError, Credentials, CredentialsError, TenantKeys};
+pub use pseudonymise::{KeyError, PseudonymKey, Pseudonymiser};
+pub use redact::{Counts, RULES_VERSION, Redactor};
+pub use tag::{ConsentFacts, ConsentView};
+pub use validate::{Limits, RejectionReason, Validator, Violation};
+
+/// The characters of an event id that a rejection repeats.
+const ECHOED_ID_CHARS: usize = 64;
+
+/// The stages, in the order in which an event passes them.
+pub struct Pipeline {
+    validator: Validator,
+    pseudonymiser: Arc<Pseudonymiser>,
+    consent: Arc<dyn ConsentView>,
+    redactor: Arc<Redactor>,
+}
+
+/// What became of a request's events.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The events to append, in the order of the request.
+    pub accepted: Vec<Redacted>,
+    /// The others, in the order of the request.
+    pub rejected: Vec<Rejection>,
+}
+
+/// An event that was not taken, and why.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Index of the event in the request, from 0.
+    pub index: u32,
+    /// The event's id as it was sent, cut to 64 characters. For the client alone: it was not
+    /// checked, so `Debug` leaves it out.
+    pub event_id: String,
+    /// The rule that it broke.
+    pub reason: RejectionReason,
+    /// The rule in words. Never holds a value that the client sent.
+    pub message: String,
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The id was not checked: a client may have put anything there.
+        write!(f, "Rejection({}, {})", self.index, self.reason.as_str())
+    }
+}
+
+impl Pipeline {
+    /// Puts the stages together. The consent service shares the pseudonymiser and the redactor.
+    #[must_use]
+    pub fn new(
+        limits: Limits,
+        pseudonymiser: Arc<Pseudonymiser>,
+        consent: Arc<dyn ConsentView>,
+        redactor: Arc<Redactor>,
+    ) -> Self {
+        Self { validator: Validator::new(limits), pseudonymiser, consent, redactor }
+    }
+
+    /// Takes a request's events through all stages. `now` is this collector's clock.
+    #[must_use]
+    pub fn run(&self, tenant: &Tenant, received: Vec<Received>, now: Micros) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (index, event) in (0_u32..).zip(received) {
+            // Kept apart from the event, which the validator consumes.
+            let event_id = EchoedId::of(&event.event_id);
+            let valid =
+                self.validator.check_index(index).and_then(|()| self.validator.validate(tenant, event, now));
+            match valid {
+                Ok(valid) => {
+                    let (pseudonymous, author) = self.pseudonymiser.pseudonymise(valid);
+                    let tagged = tag::tag(pseudonymous, &*self.consent);
+                    outcome.accepted.push(self.redactor.redact_event(tagged, &author));
+                }
+                Err(Violation { reason, message }) => {
+                    let event_id = event_id.into_string();
+                    outcome.rejected.push(Rejection { index, event_id, reason, message });
+                }
+            }
+        }
+        outcome
+    }
+}
+
+/// A copy of an event's id that costs no allocation unless the event is rejected.
+struct EchoedId {
+    len: u8,
+    bytes: [u8; ECHOED_ID_CHARS],
+    long: Option<String>,
+}
+
+impl EchoedId {
+    fn of(id: &str) -> Self {
+        let mut bytes = [0; ECHOED_ID_CHARS];
+        match (bytes.get_mut(..id.len()), u8::try_from(id.len())) {
+            (Some(start), Ok(len)) => {
+                start.copy_from_slice(id.as_bytes());
+                Self { len, bytes, long: None }
+            }
+            _ => Self { len: 0, bytes, long: Some(id.chars().take(ECHOED_ID_CHARS).collect()) },
+        }
+    }
+
+    fn into_string(self) -> String {
+        self.long
+            .unwrap_or_else(|| String::from_utf8_lossy(&self.bytes[..usize::from(self.len)]).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

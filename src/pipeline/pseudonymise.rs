@@ -1,0 +1,188 @@
+//! Puts a keyed pseudonym in the place of a user id.
+//!
+//! `subject_id` = the first 128 bits of HMAC-SHA-256(key, tenant ‖ 0x00 ‖ user_id). A tenant's name
+//! holds no NUL, so no two pairs give the same input. Without the key nobody can link a pseudonym to
+//! a person, not even by trying all user ids; whoever holds it can, so the key is kept apart from
+//! the data. All collectors of a deployment must hold the same key, or they could not see each
+//! other's opt-outs.
+
+use std::{fmt, sync::Arc};
+
+use ring::{
+    hmac,
+    rand::{SecureRandom, SystemRandom},
+};
+use zeroize::Zeroizing;
+
+use crate::event::{Payload, Pseudonymous, RawUserId, SubjectId, Tenant, Valid};
+
+use super::redact::author::Author;
+
+/// The first word of the text form.
+const TEXT_TAG: &str = "assent-pseudonym-v1";
+/// What a key's id is the HMAC of.
+const ID_LABEL: &[u8] = b"assent pseudonym key id";
+/// The bytes of a key.
+const KEY_BYTES: usize = 32;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// The system gave no randomness.
+    #[error("the system's random number generator failed")]
+    NoRandomness,
+    /// The text is not a key. It is not repeated.
+    #[error("a pseudonym key is one line of the form `{TEXT_TAG} ID KEY`, with 8 and 64 hexadecimal digits")]
+    Malformed,
+    /// The id is another key's, so one of the two was changed or cut.
+    #[error("the id of the pseudonym key does not belong to the key: restore the file as it was created")]
+    WrongId,
+}
+
+/// A key with its id. Equal keys have equal ids, and an id says nothing about its key. Wiped from
+/// memory when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PseudonymKey {
+    id: String,
+    key: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+impl PseudonymKey {
+    /// Makes a random key.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn generate() -> Result<Self, KeyError> {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        SystemRandom::new().fill(&mut *key).map_err(|_| KeyError::NoRandomness)?;
+        Ok(Self::new(key))
+    }
+
+    fn new(key: Zeroizing<[u8; KEY_BYTES]>) -> Self {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*key), ID_LABEL);
+        Self { id: hex_of(&tag.as_ref()[..4]), key }
+    }
+
+    /// Reads the text form; white space around the line is ignored.
+    ///
+    /// # Errors
+    /// When it has another form or its id is not the key's.
+    pub fn from_text(text: &str) -> Result<Self, KeyError> {
+        let mut words = text.split_ascii_whitespace();
+        let (Some(TEXT_TAG), Some(id), Some(hex), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(KeyError::Malformed);
+        };
+        let key = Self::new(Zeroizing::new(bytes_of_hex(hex).ok_or(KeyError::Malformed)?));
+        if id.eq_ignore_ascii_case(&key.id) { Ok(key) } else { Err(KeyError::WrongId) }
+    }
+
+    /// The text form, one line with its newline. It is the secret itself: for a file that only the
+    /// collector may read.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let hex = Zeroizing::new(hex_of(&*self.key));
+        Zeroizing::new(format!("{TEXT_TAG} {} {}\n", self.id, *hex))
+    }
+
+    /// 8 hexadecimal digits; may be logged and stored.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Debug for PseudonymKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PseudonymKey({})", self.id)
+    }
+}
+
+/// The stage. It holds one key; a ring of keys with rotation will take its place.
+pub struct Pseudonymiser {
+    key_id: Arc<str>,
+    /// The key expanded for HMAC. `ring` has no way to wipe it, so it lives as long as the process.
+    key: hmac::Key,
+}
+
+impl Pseudonymiser {
+    /// Takes a key into use.
+    #[must_use]
+    pub fn new(key: &PseudonymKey) -> Self {
+        Self { key_id: key.id.as_str().into(), key: hmac::Key::new(hmac::HMAC_SHA256, &*key.key) }
+    }
+
+    /// The id of the key, as in the column `pseudonym_key_id`.
+    #[must_use]
+    pub fn key_id(&self) -> &Arc<str> {
+        &self.key_id
+    }
+
+    /// The pseudonym of a tenant's user.
+    #[must_use]
+    pub fn subject(&self, tenant: &Tenant, user_id: &RawUserId) -> SubjectId {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(tenant.as_str().as_bytes());
+        context.update(&[0]);
+        context.update(user_id.expose().as_bytes());
+        let mut subject = [0; 16];
+        subject.copy_from_slice(&context.sign().as_ref()[..16]);
+        SubjectId::from_bytes(subject)
+    }
+
+    /// Takes the user id out of an event and gives it back for the redactor, which looks for it in
+    /// the texts. Where a client built a session, interaction or suggestion id from the user id, the
+    /// pseudonym takes its place there too: such ids still tie events together.
+    #[must_use]
+    pub fn pseudonymise(&self, valid: Valid) -> (Pseudonymous, RawUserId) {
+        let Valid { mut context, user_id, mut payload } = valid;
+        let subject_id = self.subject(&context.tenant, &user_id);
+        let author = Author::of_event(&user_id);
+        let suggestion_id = match &mut payload {
+            Payload::SuggestionShown { suggestion_id, .. }
+            | Payload::SuggestionFeedback { suggestion_id, .. } => Some(suggestion_id),
+            Payload::TypedText { .. } | Payload::LanguagePreference { .. } => None,
+        };
+        for id in [&mut context.session_id, &mut context.interaction_id].into_iter().chain(suggestion_id) {
+            if let Some(without) = author.replaced(id, || subject_id.as_uuid().simple().to_string()) {
+                *id = without;
+            }
+        }
+        let pseudonym_key_id = Arc::clone(&self.key_id);
+        (Pseudonymous { context, subject_id, pseudonym_key_id, payload }, user_id)
+    }
+}
+
+impl fmt::Debug for Pseudonymiser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pseudonymiser({})", self.key_id)
+    }
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
+        .map(char::from)
+        .collect()
+}
+
+/// Reads 64 hexadecimal digits, in any case.
+pub(super) fn bytes_of_hex(hex: &str) -> Option<[u8; 32]> {
+    let digits = hex.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high << 4 | low).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! Stamps an event with the consent that its author had given when it was received.
+//!
+//! The decision is the consent module's; this stage asks for it with what it depends on.
+
+use crate::event::{EventType, Jurisdiction, Pseudonymous, Stamp, SubjectId, Tagged};
+
+/// What a decision depends on, apart from the person's consent and the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsentFacts<'a> {
+    /// The kind of the event.
+    pub event_type: EventType,
+    /// The product's feature.
+    pub feature: &'a str,
+    /// Where the person is.
+    pub jurisdiction: Jurisdiction,
+    /// Whether the client sent a Global Privacy Control signal.
+    pub gpc: bool,
+}
+
+/// Consent as this collector knows it, with the policy in force.
+pub trait ConsentView: Send + Sync {
+    /// Decides who may train on an event of this subject. Must not block, and must answer
+    /// "unknown", never "yes", while the view is stale or still loading.
+    fn decide(&self, subject: &SubjectId, facts: &ConsentFacts<'_>) -> Stamp;
+}
+
+/// Decides and stamps.
+#[must_use]
+pub fn tag(event: Pseudonymous, consent: &dyn ConsentView) -> Tagged {
+    let stamp = consent.decide(
+        &event.subject_id,
+        &ConsentFacts {
+            event_type: event.payload.event_type(),
+            feature: &event.context.feature,
+            jurisdiction: event.context.jurisdiction,
+            gpc: event.context.global_privacy_control,
+        },
+    );
+    Tagged { event, stamp }
+}

@@ -1,0 +1,186 @@
+//! The end of the log: appends frames, begins segments, syncs.
+
+use std::{io, path::Path, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{
+    Position,
+    frame::{self, Header},
+    fs::{File, Fs, append_all},
+    segment,
+    store::{Segment, Store},
+};
+
+/// An append that did not happen.
+#[derive(Debug)]
+pub(super) enum LogError {
+    /// No room, on the disk or below the limit. The log is as it was.
+    Full,
+    /// See there.
+    Broken(Broken),
+}
+
+/// Nobody knows what is on the disk now. The log must not be used any more.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) doing: &'static str,
+    pub(super) source: io::Error,
+}
+
+impl From<Broken> for LogError {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+fn broken(doing: &'static str) -> impl FnOnce(io::Error) -> Broken {
+    move |source| Broken { doing, source }
+}
+
+/// The active segment, open for appending.
+#[derive(Debug)]
+pub(super) struct Log {
+    store: Arc<Store>,
+    file: Box<dyn File>,
+    active: Segment,
+    next_seq: u64,
+    segment_bytes: u64,
+    /// Something was written that was not synced.
+    unsynced: bool,
+}
+
+impl Log {
+    pub(super) fn new(
+        store: Arc<Store>,
+        file: Box<dyn File>,
+        active: Segment,
+        next_seq: u64,
+        segment_bytes: u64,
+    ) -> Self {
+        // Space is given back by the segment: a few of them must fit below the limit.
+        let segment_bytes = segment_bytes.min(store.max_bytes / 4);
+        Self { store, file, active, next_seq, segment_bytes, unsynced: false }
+    }
+
+    /// Writes one frame with one call of the system, as a rule.
+    pub(super) fn append(&mut self, payload: &[u8]) -> Result<(), LogError> {
+        let frame_bytes = (frame::HEADER_BYTES + payload.len()) as u64;
+        let appended = self.try_append(payload, frame_bytes);
+        self.store.note_lack(match appended {
+            Err(LogError::Full) => with_header(frame_bytes),
+            _ => 0,
+        });
+        appended
+    }
+
+    fn try_append(&mut self, payload: &[u8], frame_bytes: u64) -> Result<(), LogError> {
+        self.make_room(frame_bytes)?;
+        if self.has_frames() && self.active.len + frame_bytes > self.segment_bytes {
+            self.rotate()?;
+        }
+        let header = Header::of(self.active.end(), self.next_seq, payload);
+        match append_all(&*self.file, &header.encode(self.store.spool_id), payload) {
+            Ok(()) => {}
+            Err(error) if is_out_of_space(&error) => {
+                self.file.set_len(self.active.len).map_err(broken("cutting off a partial frame"))?;
+                return Err(LogError::Full);
+            }
+            Err(error) => return Err(broken("writing")(error).into()),
+        }
+        self.unsynced = true;
+        self.next_seq += 1;
+        self.active.len += frame_bytes;
+        self.store.grew(self.active.len);
+        Ok(())
+    }
+
+    /// Makes durable what was appended, and lets readers see it.
+    pub(super) fn sync(&mut self) -> Result<(), Broken> {
+        if self.unsynced {
+            self.file.sync_data().map_err(broken("syncing"))?;
+            self.unsynced = false;
+            self.publish();
+        }
+        Ok(())
+    }
+
+    /// Lets readers see what was appended.
+    pub(super) fn publish(&self) {
+        self.store.publish(self.active.end());
+    }
+
+    fn has_frames(&self) -> bool {
+        self.active.len > segment::HEADER_BYTES as u64
+    }
+
+    /// Every append leaves room for one more segment header, so that a new segment can always be
+    /// begun below the limit.
+    fn make_room(&mut self, frame_bytes: u64) -> Result<(), LogError> {
+        let needed = with_header(frame_bytes);
+        if self.store.bytes() + needed <= self.store.max_bytes {
+            return Ok(());
+        }
+        if !self.store.has_room_for(needed) {
+            return Err(LogError::Full);
+        }
+        // Only a segment that is not the active one can be removed.
+        if self.has_frames() && self.store.all_released() {
+            self.rotate()?;
+        }
+        if let Err((path, error)) = self.store.release(Position(0)) {
+            tracing::warn!(%error, path = %path.display(), "a delivered segment of the spool cannot be removed");
+            return Err(LogError::Full);
+        }
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Result<(), LogError> {
+        // Recovery relies on it: only the newest segment can have a torn end.
+        self.sync()?;
+        let base = self.active.end();
+        let store = &self.store;
+        let created = create_segment(&*store.fs, &store.dir, store.spool_id, base, self.next_seq);
+        self.file = created.map_err(|error| {
+            if is_out_of_space(&error) { LogError::Full } else { broken("beginning a segment")(error).into() }
+        })?;
+        self.active = Segment { base, len: segment::HEADER_BYTES as u64 };
+        self.store.rotated(base, self.active.len);
+        Ok(())
+    }
+}
+
+/// What an append may take: its frame, and the header of a segment for it.
+fn with_header(frame_bytes: u64) -> u64 {
+    frame_bytes + segment::HEADER_BYTES as u64
+}
+
+/// The disk or the quota is full, which passes.
+pub(super) fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Begins a segment, durably. When that fails, there is no such file afterwards; when that cannot
+/// be had either, the error is that of the removal.
+pub(super) fn create_segment(
+    fs: &dyn Fs,
+    dir: &Path,
+    spool_id: Uuid,
+    base: Position,
+    first_seq: u64,
+) -> io::Result<Box<dyn File>> {
+    let path = dir.join(segment::file_name(base));
+    let file = fs.create_new(&path)?;
+    let header = segment::Header { spool_id, base, first_seq }.encode();
+    let begun = append_all(&*file, &header, &[])
+        .and_then(|()| file.sync_data())
+        // The name must be durable before a frame in the file is acknowledged.
+        .and_then(|()| fs.sync_dir(dir));
+    match begun {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            fs.remove(&path)?;
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The spool: a log on disk that holds what is acknowledged until ClickHouse has it.
+//!
+//! [`Appender`] hands items to one [writer](WriterHandle) thread, which lets a [`GroupEncoder`] make
+//! one frame of all that waits, writes it, syncs, and answers everybody at once. A [`Reader`] reads
+//! durable frames in order and releases what was delivered; whole segments are removed. The spool
+//! knows nothing of what its frames hold.
+//!
+//! # The format, version 1
+//!
+//! Numbers are unsigned and little-endian. Checksums are CRC-32C (Castagnoli, reflected, as in
+//! iSCSI; that of `123456789` is `0xe3069283`).
+//!
+//! ## The folder
+//!
+//! | file | what |
+//! |---|---|
+//! | `BASE.seg` | a segment; BASE is its base position in 20 decimal digits |
+//! | `spool.id` | the spool's id, a UUID as text. Made at the first opening, never changed |
+//! | `spool.lock` | locked (`flock`, exclusive) by the process that has the spool open; holds its process id |
+//! | `quarantine/spool-START-END.damaged` | a copy of the bytes from position START to END |
+//! | `quarantine/BASE.seg` | a segment that held no frame at all and no header |
+//!
+//! Files of other names, `*.tmp` among them, are none of the spool's.
+//!
+//! ## Positions
+//!
+//! A position is a byte offset in a log without end. The byte at offset *n* of the segment with base
+//! *b* has position *b + n*, headers included. Bases rise; a segment ends where its file does, and
+//! the next one starts there or, after a loss, higher. No position is ever used for two
+//! frames that anybody could have read, which is why the opener says how far positions were used.
+//!
+//! ## A segment
+//!
+//! A header of 64 bytes, then frames without gaps or padding.
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | `ASSENTSP` |
+//! | 8 | 4 | version of the format, 1 |
+//! | 12 | 4 | 0 |
+//! | 16 | 16 | the spool's id, in the byte order of RFC 9562 |
+//! | 32 | 8 | base position |
+//! | 40 | 8 | number of the first frame |
+//! | 48 | 12 | 0 |
+//! | 60 | 4 | checksum of bytes 0 to 59 |
+//!
+//! A header whose checksum holds and whose version is not known means that the spool must not be
+//! touched. A segment is begun when the next frame would make the last one larger than
+//! [`Options::segment_bytes`]; one with a single frame may be larger.
+//!
+//! ## A frame
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | `AFRM` |
+//! | 4 | 4 | length of the payload, 256 MiB (2^28) at most |
+//! | 8 | 8 | position of the frame's first byte |
+//! | 16 | 8 | number: one more than that of the frame before it, in this segment or the last |
+//! | 24 | 4 | checksum of the payload |
+//! | 28 | 4 | checksum of the 16 bytes of the spool's id followed by bytes 0 to 27 |
+//! | 32 | … | payload |
+//!
+//! The position and the id make a frame valid in one place of one spool only. So no payload can
+//! hold what passes for a frame, and no old block of the disk can either.
+//!
+//! ## Order of writes
+//!
+//! 1. A segment's header is written and synced, then its folder, before a frame is written to it.
+//! 2. A frame is one append. The next one is not begun before it is synced, under
+//!    [`FsyncPolicy::EveryCommit`].
+//! 3. A segment is synced before the next one is begun, under every policy.
+//! 4. A segment is removed only when all of it was released. The newest stays.
+//! 5. An append for which there is no room is cut off again. Any other fault of the disk, a failed
+//!    sync above all, ends the writer for good: what the system kept is not known. Opening the spool
+//!    anew reads what is really there.
+//!
+//! ## Recovery
+//!
+//! Opening reads every byte that is there.
+//!
+//! - Where no valid frame starts, the range up to the next valid frame of the segment, or to the
+//!   segment's end, is *damaged*. A reader finds the next frame by its magic and both of its checksums.
+//! - A damaged range is *torn* if it is the end of the newest segment, starts at or above all
+//!   positions that were handed out, and either the file ends within the frame or its header, or all of it is zeros.
+//!   It is cut off: no such write was ever acknowledged. A frame of full length that does not match its
+//!   checksum is not torn, since it may have been acknowledged.
+//! - Every other damaged range is copied to the quarantine and left out. The bytes stay where they
+//!   are, frames around them are kept, and nothing is written to that segment any more if its end is damaged.
+//! - A newest segment without a valid header and not longer than one is removed; it never held a frame.
+//! - Any other header that is not valid is a damaged range of its own. If the segment has no
+//!   valid frame either, the file is moved to the quarantine.
+//! - What is kept of the newest segment is synced before any of it is shown to a reader.
+//!
+//! ## Limits
+//!
+//! All segments together hold [`Options::max_bytes`] at most. What waits in memory is limited by
+//! [`Options::max_pending_bytes`]. The quarantine is not limited by itself; it holds what was in
+//! segments before.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+mod frame;
+pub mod fs;
+mod inspect;
+mod lock;
+mod log;
+mod quarantine;
+mod queue;
+mod reader;
+mod recovery;
+mod scan;
+mod segment;
+mod store;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use frame::Frame;
+pub use inspect::{InspectError, Inspection, SegmentInfo, SegmentState, inspect};
+pub use quarantine::DamagedRange;
+pub use queue::{AppendError, Appender};
+pub use reader::{ReadError, Reader, ReleaseError};
+pub use recovery::{OpenError, RecoveryReport};
+pub use writer::WriterHandle;
+
+use fs::{Fs, Real};
+use log::Log;
+use queue::Queue;
+use store::Store;
+
+/// A place in the log: a byte offset that is never used twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// When a commit counts as durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FsyncPolicy {
+    /// When it is synced. Nothing that was acknowledged is ever lost.
+    EveryCommit,
+    /// When it is written; it is synced within this time, and shown to readers only then. A power
+    /// cut may lose what was acknowledged since the last sync; a kill loses nothing.
+    Interval(Duration),
+    /// When it is written; segments are synced when they are full and at a clean end. A power cut
+    /// may lose what was acknowledged, delivered or not; a kill loses nothing.
+    Never,
+}
+
+/// How a spool is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its folder. It is made if it is missing.
+    pub dir: PathBuf,
+    /// A segment is not continued beyond this; at most a quarter of `max_bytes` is used.
+    pub segment_bytes: u64,
+    /// The most that all segments together may take.
+    pub max_bytes: u64,
+    /// The most that a frame's payload may take, 256 MiB at most.
+    pub max_frame_bytes: u32,
+    /// The most that may wait in memory, the commit under way included.
+    pub max_pending_bytes: usize,
+    /// A commit takes more items until it has so many bytes.
+    pub group_bytes: usize,
+    /// When a commit counts as durable.
+    pub fsync: FsyncPolicy,
+}
+
+impl Options {
+    /// The defaults, for a folder.
+    #[must_use]
+    pub const fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            segment_bytes: 64 << 20,
+            max_bytes: 10 << 30,
+            max_frame_bytes: 32 << 20,
+            max_pending_bytes: 64 << 20,
+            group_bytes: 4 << 20,
+            fsync: FsyncPolicy::EveryCommit,
+        }
+    }
+
+    /// The least that `max_bytes` can be, so that every spool can hold a frame.
+    const LEAST_MAX_BYTES: u64 = 1024;
+
+    fn check(&self) -> Result<(), OpenError> {
+        let wrong = |option, rule| Err(OpenError::Option { option, rule });
+        if self.max_bytes < Self::LEAST_MAX_BYTES {
+            return wrong("max_bytes", "must be 1024 at least");
+        }
+        if self.max_frame_bytes == 0 || self.max_frame_bytes > frame::MAX_PAYLOAD_BYTES {
+            return wrong("max_frame_bytes", "must be between 1 and 256 MiB");
+        }
+        if self.segment_bytes == 0 {
+            return wrong("segment_bytes", "must not be 0");
+        }
+        if self.max_pending_bytes == 0 {
+            return wrong("max_pending_bytes", "must not be 0");
+        }
+        Ok(())
+    }
+
+    /// What fits into a frame, and with it into a spool that is otherwise empty: beside the frame
+    /// there are a segment's header and room for another.
+    fn max_payload_bytes(&self) -> usize {
+        let headers = (frame::HEADER_BYTES + 2 * segment::HEADER_BYTES) as u64;
+        let most = u64::from(self.max_frame_bytes).min(self.max_bytes - headers);
+        usize::try_from(most).unwrap_or(usize::MAX)
+    }
+}
+
+/// Makes one frame's payload of many items. It is used by the writer's thread alone.
+pub trait GroupEncoder: Send + 'static {
+    /// What is appended.
+    type Item: Send + 'static;
+
+    /// About how many bytes an item takes, in memory and in a payload.
+    fn item_bytes(item: &Self::Item) -> usize;
+
+    /// Adds an item.
+    fn push(&mut self, item: Self::Item);
+
+    /// About how long the payload would be now.
+    fn len_bytes(&self) -> usize;
+
+    /// Whether there is nothing to write.
+    fn is_empty(&self) -> bool;
+
+    /// Gives the payload, and starts anew.
+    fn finish(&mut self) -> Vec<u8>;
+}
+
+/// An open spool.
+#[derive(Debug)]
+pub struct Opened<T> {
+    /// Appends.
+    pub appender: Appender<T>,
+    /// Reads and releases. The spool stays locked until this and the writer are gone.
+    pub reader: Reader,
+    /// What was found.
+    pub recovery: RecoveryReport,
+    /// Holds the thread that writes.
+    pub writer: WriterHandle,
+}
+
+/// Opens a spool, or makes it. Reads all that is in it, so this blocks. Positions below `min_next`
+/// were used before, whatever the disk says, and are not used again; what lies below it is kept.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open<E: GroupEncoder>(
+    options: Options,
+    encoder: E,
+    min_next: Position,
+) -> Result<Opened<E::Item>, OpenError> {
+    open_on(Arc::new(Real), options, encoder, min_next)
+}
+
+/// [`open`] on any file system.
+fn open_on<E: GroupEncoder>(
+    fs: Arc<dyn Fs>,
+    options: Options,
+    encoder: E,
+    min_next: Position,
+) -> Result<Opened<E::Item>, OpenError> {
+    options.check()?;
+    let dir = &options.dir;
+    fs.create_dir(dir).map_err(|source| OpenError::Io { doing: "making", path: dir.clone(), source })?;
+    let lock = lock::acquire(&*fs, dir)?;
+    let found = recovery::recover(&fs, dir, min_next)?;
+    if found.report.missing_frames > 0 {
+        tracing::error!(
+            frames = found.report.missing_frames,
+            dir = %dir.display(),
+            "frames are missing from the spool; they are in its quarantine, or somebody removed files"
+        );
+    }
+    let store = Arc::new(Store::new(
+        fs,
+        dir,
+        found.spool_id,
+        options.max_bytes,
+        found.segments,
+        found.durable_end,
+        lock,
+    ));
+    let log = Log::new(Arc::clone(&store), found.file, found.active, found.next_seq, options.segment_bytes);
+    let queue = Arc::new(Queue::new(options.max_pending_bytes));
+    let max_payload_bytes = options.max_payload_bytes();
+    let rules = writer::Rules {
+        fsync: options.fsync,
+        // Sizes are estimates: half of what a frame can hold is left for what they miss.
+        group_bytes: options.group_bytes.min(max_payload_bytes / 2),
+        max_payload_bytes,
+    };
+    let writer = writer::start(encoder, log, Arc::clone(&queue), rules).map_err(OpenError::Thread)?;
+    let appender = Appender::new(queue, Arc::clone(&store), E::item_bytes, max_payload_bytes);
+    Ok(Opened { appender, reader: Reader::new(store), recovery: found.report, writer })
+}

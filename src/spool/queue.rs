@@ -1,0 +1,223 @@
+//! The way into the spool: a queue bounded in bytes, in front of the one writer.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::oneshot;
+
+use super::store::{Store, guard};
+
+/// An append that did not happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The disk or the spool's limit is reached. It passes when delivery has caught up, or when
+    /// somebody makes room.
+    #[error("the spool is full; it takes more once delivered segments are removed or the disk has room")]
+    Full,
+    /// Too much waits in memory. It passes within a few commits.
+    #[error("too much waits for the spool's next commit; try again shortly")]
+    QueueFull,
+    /// It can never be written.
+    #[error("the item has {bytes} bytes and the most that can be written at once is {max_bytes}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// The disk failed, and the writer has ended. Whether this item is on the disk is not known.
+    #[error("the spool can no longer be written: {0}")]
+    Poisoned(Arc<str>),
+    /// The writer was closed.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+/// An item, and who waits for it.
+pub(super) struct Pending<T> {
+    pub(super) item: T,
+    /// What it counts for in the queue.
+    pub(super) bytes: usize,
+    pub(super) done: oneshot::Sender<Result<(), AppendError>>,
+}
+
+/// Why the writer wakes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// There is work.
+    Items,
+    /// The time it asked for has come.
+    Due,
+    /// There will be no more work.
+    Closed,
+}
+
+struct State<T> {
+    items: VecDeque<Pending<T>>,
+    /// Of what waits, and of what the writer has taken and not answered.
+    bytes: usize,
+    ended: Option<AppendError>,
+}
+
+/// The queue.
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    wake: Condvar,
+    max_bytes: usize,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        let state = State { items: VecDeque::new(), bytes: 0, ended: None };
+        Self { state: Mutex::new(state), wake: Condvar::new(), max_bytes }
+    }
+
+    fn push(&self, pending: Pending<T>) -> Result<(), AppendError> {
+        let mut state = guard(&self.state);
+        if let Some(ended) = &state.ended {
+            return Err(ended.clone());
+        }
+        if pending.bytes > self.max_bytes - state.bytes {
+            return Err(AppendError::QueueFull);
+        }
+        state.bytes += pending.bytes;
+        state.items.push_back(pending);
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Waits for work, and moves it to `into`, which is empty.
+    pub(super) fn wait(&self, into: &mut VecDeque<Pending<T>>, due: Option<Instant>) -> Wake {
+        let mut state = guard(&self.state);
+        loop {
+            if !state.items.is_empty() {
+                std::mem::swap(&mut state.items, into);
+                return Wake::Items;
+            }
+            if state.ended.is_some() {
+                return Wake::Closed;
+            }
+            let Some(due) = due else {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Wake::Due;
+            }
+            state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Moves what waits to `into`, which is empty, without waiting.
+    pub(super) fn take_more(&self, into: &mut VecDeque<Pending<T>>) {
+        std::mem::swap(&mut guard(&self.state).items, into);
+    }
+
+    /// So many bytes are answered for.
+    pub(super) fn settle(&self, bytes: usize) {
+        guard(&self.state).bytes -= bytes;
+    }
+
+    /// Takes nothing more; what waits is still written.
+    pub(super) fn close(&self) {
+        guard(&self.state).ended.get_or_insert(AppendError::Closed);
+        self.wake.notify_one();
+    }
+
+    /// Takes nothing more, and refuses what waits.
+    pub(super) fn poison(&self, reason: &str) {
+        let error = AppendError::Poisoned(reason.into());
+        let refused = {
+            let mut state = guard(&self.state);
+            state.ended = Some(error.clone());
+            state.bytes = 0;
+            std::mem::take(&mut state.items)
+        };
+        for pending in refused {
+            // Whoever waited may be gone.
+            let _ = pending.done.send(Err(error.clone()));
+        }
+    }
+
+    fn ended(&self) -> Option<AppendError> {
+        guard(&self.state).ended.clone()
+    }
+}
+
+/// Appends items to the spool. Clones share one queue.
+pub struct Appender<T> {
+    queue: Arc<Queue<T>>,
+    store: Arc<Store>,
+    item_bytes: fn(&T) -> usize,
+    max_item_bytes: usize,
+}
+
+impl<T> Clone for Appender<T> {
+    fn clone(&self) -> Self {
+        Self { queue: Arc::clone(&self.queue), store: Arc::clone(&self.store), ..*self }
+    }
+}
+
+impl<T> fmt::Debug for Appender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appender").finish_non_exhaustive()
+    }
+}
+
+impl<T> Appender<T> {
+    /// What an item takes in memory besides its own bytes, so that not even empty ones come free.
+    const OVERHEAD_BYTES: usize = size_of::<Pending<T>>();
+
+    pub(super) fn new(
+        queue: Arc<Queue<T>>,
+        store: Arc<Store>,
+        item_bytes: fn(&T) -> usize,
+        max_item_bytes: usize,
+    ) -> Self {
+        let max_item_bytes = max_item_bytes.min(queue.max_bytes.saturating_sub(Self::OVERHEAD_BYTES));
+        Self { queue, store, item_bytes, max_item_bytes }
+    }
+
+    /// Appends one item; resolves when the commit that holds it is durable as the
+    /// [policy](super::FsyncPolicy) says. A dropped future does not take the item back.
+    ///
+    /// # Errors
+    /// See [`AppendError`]. Nothing was written, except that [`AppendError::Poisoned`] cannot know.
+    pub async fn append(&self, item: T) -> Result<(), AppendError> {
+        let bytes = (self.item_bytes)(&item);
+        if bytes > self.max_item_bytes {
+            return Err(AppendError::TooLarge { bytes, max_bytes: self.max_item_bytes });
+        }
+        if self.store.is_over_limit() {
+            return Err(self.queue.ended().unwrap_or(AppendError::Full));
+        }
+        let (done, durable) = oneshot::channel();
+        self.queue.push(Pending { item, bytes: bytes + Self::OVERHEAD_BYTES, done })?;
+        durable.await.unwrap_or_else(|_| {
+            // The writer dropped the item without an answer, which only a panic makes it do.
+            Err(self.queue.ended().unwrap_or_else(|| AppendError::Poisoned("its writer panicked".into())))
+        })
+    }
+
+    /// Whether an append has a chance: the writer is there, and there is room. After something
+    /// was refused for want of room, this asks the disk.
+    #[must_use]
+    pub fn accepts(&self) -> bool {
+        self.queue.ended().is_none() && !self.store.is_full()
+    }
+
+    /// Why the writer has ended, if a fault ended it.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<String> {
+        match self.queue.ended() {
+            Some(AppendError::Poisoned(reason)) => Some(reason.to_string()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Logs and metrics: every metric's name, unit and meaning stands here and nowhere else.
+//!
+//! Labels come from closed sets (reasons, outcomes), never from what a client sent, so that their
+//! number is bounded and no text or identity can end up in one.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, filter::ParseError};
+
+use crate::{
+    config::{self, LogFormat},
+    consent::EligibilityReason,
+    pipeline::Outcome,
+    spool::AppendError,
+};
+
+/// Events that passed every check, by reason of their stamp.
+const EVENTS_TAGGED: &str = "assent_events_tagged_total";
+/// Events refused one by one.
+const EVENTS_REJECTED: &str = "assent_events_rejected_total";
+/// Events whose acknowledgement was sent.
+const EVENTS_ACKNOWLEDGED: &str = "assent_events_acknowledged_total";
+/// Requests refused as a whole.
+const REQUESTS_REFUSED: &str = "assent_requests_refused_total";
+/// Pieces of personal data taken out.
+const REDACTIONS: &str = "assent_redactions_total";
+/// Rows in ClickHouse.
+const ROWS_DELIVERED: &str = "assent_rows_delivered_total";
+/// Rows whose scope shrank between receipt and seal.
+const ROWS_NARROWED: &str = "assent_rows_sealed_narrower_total";
+/// Rows put into quarantine.
+const ROWS_QUARANTINED: &str = "assent_rows_quarantined_total";
+/// Inserts by outcome.
+const INSERTS: &str = "assent_inserts_total";
+/// Duration of an insert.
+const INSERT_SECONDS: &str = "assent_insert_duration_seconds";
+/// Bytes of the spool on disk.
+const SPOOL_BYTES: &str = "assent_spool_bytes";
+/// Bytes of the spool that are not in ClickHouse yet.
+const SPOOL_BACKLOG_BYTES: &str = "assent_spool_backlog_bytes";
+/// 1 while the collector is ready.
+const READY: &str = "assent_ready";
+/// 1 while the view of consent is fresh.
+const CONSENT_FRESH: &str = "assent_consent_fresh";
+/// Parts of the spool that were damaged.
+const SPOOL_CORRUPT: &str = "assent_spool_corrupt_ranges_total";
+
+/// Metrics or logs that could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The log filter is not one.
+    #[error("telemetry.log is not a log filter")]
+    Filter(#[from] ParseError),
+    /// Another logger or recorder is installed already.
+    #[error("telemetry is set up already")]
+    Installed,
+    /// The recorder's settings are refused.
+    #[error("metrics could not be set up")]
+    Recorder(#[from] BuildError),
+}
+
+/// Starts logging to standard error, so that standard output stays a command's own.
+///
+/// # Errors
+/// The filter is malformed, or logging was started before.
+pub fn start_logging(options: &config::Telemetry) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(&options.log)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match options.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|_| TelemetryError::Installed)
+}
+
+/// Installs the recorder of metrics and describes them all.
+///
+/// # Errors
+/// A recorder was installed before.
+pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])?
+        .build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Installed)?;
+    describe();
+    Ok(handle)
+}
+
+fn describe() {
+    describe_counter!(EVENTS_TAGGED, Unit::Count, "events that passed every check, by reason of their stamp");
+    describe_counter!(EVENTS_REJECTED, Unit::Count, "events refused one by one, by rule");
+    describe_counter!(EVENTS_ACKNOWLEDGED, Unit::Count, "events made durable and acknowledged");
+    describe_counter!(REQUESTS_REFUSED, Unit::Count, "requests refused as a whole, by cause");
+    describe_counter!(REDACTIONS, Unit::Count, "pieces of personal data taken out of texts, by entity");
+    describe_counter!(ROWS_DELIVERED, Unit::Count, "rows inserted into ClickHouse");
+    describe_counter!(
+        ROWS_NARROWED,
+        Unit::Count,
+        "rows whose training scope shrank between receipt and seal"
+    );
+    describe_counter!(ROWS_QUARANTINED, Unit::Count, "rows that ClickHouse refused for good, kept on disk");
+    describe_counter!(INSERTS, Unit::Count, "inserts, by outcome");
+    describe_histogram!(INSERT_SECONDS, Unit::Seconds, "duration of an insert");
+    describe_gauge!(SPOOL_BYTES, Unit::Bytes, "size of the spool on disk");
+    describe_gauge!(SPOOL_BACKLOG_BYTES, Unit::Bytes, "part of the spool that is not in ClickHouse yet");
+    describe_gauge!(READY, Unit::Count, "1 while the spool accepts and the view of consent is fresh");
+    describe_gauge!(CONSENT_FRESH, Unit::Count, "1 while the view of consent is fresh");
+    describe_counter!(SPOOL_CORRUPT, Unit::Count, "damaged ranges found in the spool and quarantined");
+}
+
+/// Counts what became of a request's events.
+pub fn received(outcome: &Outcome) {
+    let mut by_reason = [0_u64; EligibilityReason::ALL.len()];
+    for event in &outcome.accepted {
+        by_reason[event.stamp.reason as usize] += 1;
+        for (entity, count) in &event.redactions {
+            counter!(REDACTIONS, "entity" => *entity).increment(u64::from(*count));
+        }
+    }
+    for (reason, count) in EligibilityReason::ALL.into_iter().zip(by_reason) {
+        if count > 0 {
+            counter!(EVENTS_TAGGED, "reason" => reason.as_str()).increment(count);
+        }
+    }
+    for rejection in &outcome.rejected {
+        counter!(EVENTS_REJECTED, "reason" => rejection.reason.as_str()).increment(1);
+    }
+}
+
+/// Counts events whose acknowledgement is sent.
+pub fn acknowledged(events: u32) {
+    counter!(EVENTS_ACKNOWLEDGED).increment(u64::from(events));
+}
+
+/// Counts a request that was refused as a whole.
+pub fn refused(error: &AppendError) {
+    let cause = match error {
+        AppendError::Full => "spool_full",
+        AppendError::QueueFull => "queue_full",
+        AppendError::TooLarge { .. } => "too_large",
+        AppendError::Poisoned(_) => "poisoned",
+        AppendError::Closed => "closed",
+    };
+    counter!(REQUESTS_REFUSED, "cause" => cause).increment(1);
+}
+
+/// Records an insert that took effect.
+pub fn delivered(rows: u64, narrowed: u64, seconds: f64) {
+    counter!(ROWS_DELIVERED).increment(rows);
+    counter!(INSERTS, "outcome" => "ok").increment(1);
+    histogram!(INSERT_SECONDS).record(seconds);
+    counter!(ROWS_NARROWED).increment(narrowed);
+}
+
+/// Records an insert that did not take effect, as far as is known.
+pub fn insert_failed(outcome: &'static str) {
+    counter!(INSERTS, "outcome" => outcome).increment(1);
+}
+
+/// Records rows that ClickHouse refused for good.
+pub fn quarantined(rows: u64) {
+    counter!(ROWS_QUARANTINED).increment(rows);
+}
+
+/// Records damaged ranges of the spool.
+pub fn spool_corrupt(ranges: u64) {
+    counter!(SPOOL_CORRUPT).increment(ranges);
+}
+
+/// Records the state that changes by itself.
+#[allow(clippy::cast_precision_loss)] // A gauge is a float; bytes of a spool fit its 53 bits.
+pub fn state(ready: bool, consent_fresh: bool, spool_bytes: u64, backlog_bytes: u64) {
+    gauge!(READY).set(f64::from(u8::from(ready)));
+    gauge!(CONSENT_FRESH).set(f64::from(u8::from(consent_fresh)));
+    gauge!(SPOOL_BYTES).set(spool_bytes as f64);
+    gauge!(SPOOL_BACKLOG_BYTES).set(backlog_bytes as f64);
+}

@@ -1,0 +1,50 @@
+# Every recipe that checks something runs a step of .ci/run, so that it does here what it does in CI.
+# Without just: `.ci/run STEP`, and `.ci/run` for all of them.
+
+# List the recipes
+default:
+    @just --list
+
+# All that has to hold before a change lands
+ci:
+    .ci/run
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Check the format of the code
+fmt-check:
+    .ci/run fmt
+
+# Clippy, with every warning an error
+lint:
+    .ci/run lint
+
+# The README's test command
+test:
+    .ci/run test
+
+# The main job on bundled interactions, in a folder and on ports of its own
+demo:
+    .ci/run demo
+
+# A local ClickHouse and a collector, until Ctrl-C
+dev *ARGS:
+    cargo run --release -- dev {{ ARGS }}
+
+# Dependencies: licences, duplicates, sources, and advisories where they can be fetched
+deny:
+    .ci/run deny
+
+# Lint the wire contract
+proto-lint:
+    .ci/run proto_lint
+
+# Lint and render the chart, and let the collector check what it renders
+helm:
+    .ci/run helm chart_config
+
+# A short load test
+load-smoke:
+    .ci/run load_smoke

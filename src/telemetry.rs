@@ -3,6 +3,8 @@
 //! Labels come from closed sets (reasons, outcomes), never from what a client sent, so that their
 //! number is bounded and no text or identity can end up in one.
 
+use std::io::IsTerminal as _;
+
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, filter::ParseError};
@@ -65,7 +67,10 @@ pub enum TelemetryError {
 /// The filter is malformed, or logging was started before.
 pub fn start_logging(options: &config::Telemetry) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(&options.log)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = match options.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

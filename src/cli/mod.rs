@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
 use crate::{
+    app::AppError,
     config::{Config, ConfigError},
     telemetry,
 };
@@ -149,13 +150,15 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("assent: {error:#}");
-            if error.downcast_ref::<ConfigError>().is_some() {
-                ExitCode::from(EXIT_CONFIG)
-            } else {
-                ExitCode::FAILURE
-            }
+            if is_of_config(&error) { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Whether the configuration is to blame, found out before or after the start.
+fn is_of_config(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ConfigError>().is_some()
+        || matches!(error.downcast_ref::<AppError>(), Some(AppError::Config(_)))
 }
 
 fn execute(cli: Cli) -> anyhow::Result<()> {

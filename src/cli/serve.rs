@@ -36,7 +36,7 @@ pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
             }
             match first.take() {
                 Some(first) => drop(first.send(())),
-                None => std::process::exit(130),
+                None => exit_at_once(),
             }
         }
     });
@@ -44,4 +44,11 @@ pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
         // The sender is only dropped with the runtime.
         let _ = stop.await;
     })
+}
+
+/// The second signal: whoever sent it does not want to wait for the drain. What was acknowledged is
+/// in the spool.
+#[allow(clippy::disallowed_methods)]
+fn exit_at_once() -> ! {
+    std::process::exit(130)
 }

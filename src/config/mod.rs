@@ -399,9 +399,11 @@ impl Config {
                 })?
             }
         };
+        let defaults = Defaults::new();
         for (name, text) in env {
             if let Some(key) = env_key(&name) {
-                set(&mut table, &key, env_value(&text))?;
+                let value = env_value(&text, defaults.get(&key));
+                set(&mut table, &key, value)?;
             }
         }
         for (key, value) in flags {
@@ -593,12 +595,27 @@ fn env_key(name: &str) -> Option<String> {
     rest.contains("__").then(|| rest.to_ascii_lowercase().replace("__", "."))
 }
 
-/// A variable's text as the TOML value that it spells, or as text.
-fn env_value(text: &str) -> Value {
-    match text {
-        "true" => Value::Boolean(true),
-        "false" => Value::Boolean(false),
-        _ => text.parse::<i64>().map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
+/// The defaults as TOML: they show which keys hold numbers and truth values.
+struct Defaults(Table);
+
+impl Defaults {
+    fn new() -> Self {
+        Self(Table::try_from(Config::default()).unwrap_or_default())
+    }
+
+    fn get(&self, key: &str) -> Option<&Value> {
+        let (section, rest) = key.split_once('.')?;
+        self.0.get(section)?.get(rest)
+    }
+}
+
+/// A variable's text as a value of the kind that its key holds. A password of digits stays a text.
+fn env_value(text: &str, default: Option<&Value>) -> Value {
+    let as_text = || Value::String(text.to_owned());
+    match default {
+        Some(Value::Integer(_)) => text.parse().map_or_else(|_| as_text(), Value::Integer),
+        Some(Value::Boolean(_)) => text.parse().map_or_else(|_| as_text(), Value::Boolean),
+        _ => as_text(),
     }
 }
 

@@ -28,6 +28,25 @@ fn flags_beat_the_environment_and_the_environment_beats_the_file() {
 }
 
 #[test]
+fn a_variable_has_the_kind_of_its_key() {
+    let env = [
+        ("ASSENT_CLICKHOUSE__PASSWORD", "0123"),
+        ("ASSENT_CLICKHOUSE__USER", "true"),
+        ("ASSENT_DELIVERY__MAX_ROWS", "7"),
+        ("ASSENT_INGRESS__INSECURE_NO_TLS", "true"),
+        ("ASSENT_SPOOL__MAX_BYTES", "20GiB"),
+    ];
+    let config = load("", &env, vec![]).unwrap();
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&config.clickhouse.password.0), "0123");
+    assert_eq!(config.clickhouse.user, "true");
+    assert_eq!(config.delivery.max_rows, 7);
+    assert!(config.ingress.insecure_no_tls);
+    assert_eq!(config.spool.max_bytes.0, 20 << 30);
+    let error = load("", &[("ASSENT_DELIVERY__MAX_ROWS", "many")], vec![]).unwrap_err().to_string();
+    assert!(error.starts_with("delivery.max_rows"), "{error}");
+}
+
+#[test]
 fn an_error_names_the_path_of_its_key() {
     assert_eq!(failing_key("[ingress]\nmax_text_bytes = \"64 parsecs\"\n"), "ingress.max_text_bytes");
     assert_eq!(failing_key("[spool]\nfsync = \"sometimes\"\n"), "spool.fsync");

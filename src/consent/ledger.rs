@@ -32,11 +32,11 @@ const SELECT: &str =
         toString(source) AS source, toString(policy_version) AS policy_version, consent_version,
         toString(jurisdiction) AS jurisdiction, evidence, actor,
         toUnixTimestamp64Micro(recorded_at) AS recorded_at_us
-    FROM consent_changes
-    WHERE tenant = {tenant:String} AND subject_id = {subject:UUID}";
+    FROM consent_changes AS c
+    WHERE c.tenant = {tenant:String} AND c.subject_id = {subject:UUID}";
 /// The order of one subject's changes, the newest first, as the replica has it too.
 const NEWEST_FIRST: &str =
-    "consent_version DESC, (state = 'denied') DESC, (state = 'unset') DESC, consent_id DESC";
+    "c.consent_version DESC, (c.state = 'denied') DESC, (c.state = 'unset') DESC, c.consent_id DESC";
 
 /// A change to record.
 #[derive(Clone, Debug)]
@@ -280,7 +280,7 @@ impl Ledger {
     async fn recorded_at(&self, change: &Change, consent_id: Uuid) -> Option<Micros> {
         let subject = change.subject_id.to_string();
         let id = consent_id.to_string();
-        let sql = format!("{SELECT} AND consent_id = {{id:UUID}} LIMIT 1");
+        let sql = format!("{SELECT} AND c.consent_id = {{id:UUID}} LIMIT 1");
         let params = [("tenant", change.tenant.as_str()), ("subject", &subject), ("id", &id)];
         let rows = self.client.query_rows::<Row>(&sql, &params);
         let rows = tokio::time::timeout(self.timeout, rows).await.ok()?.ok()?;
@@ -292,7 +292,7 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn current(&self, tenant: &Tenant, subject: &SubjectId) -> Result<Vec<Record>, LedgerError> {
-        let sql = format!("{SELECT} ORDER BY {NEWEST_FIRST} LIMIT 1 BY scope");
+        let sql = format!("{SELECT} ORDER BY {NEWEST_FIRST} LIMIT 1 BY c.scope");
         let mut records = self.select(&sql, tenant, subject, &[]).await?;
         records.sort_by_key(|record| record.scope);
         Ok(records)
@@ -316,10 +316,10 @@ impl Ledger {
         let mut params = vec![("limit", limit.as_str())];
         let mut sql = SELECT.to_owned();
         if after.is_some() {
-            sql.push_str(" AND (consent_version, consent_id) < ({version:UInt32}, {id:UUID})");
+            sql.push_str(" AND (c.consent_version, c.consent_id) < ({version:UInt32}, {id:UUID})");
             params.extend([("version", version.as_str()), ("id", id.as_str())]);
         }
-        sql.push_str(" ORDER BY consent_version DESC, consent_id DESC LIMIT {limit:UInt32}");
+        sql.push_str(" ORDER BY c.consent_version DESC, c.consent_id DESC LIMIT {limit:UInt32}");
         self.select(&sql, tenant, subject, &params).await
     }
 

@@ -1,0 +1,242 @@
+//! Collectors as processes.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use assent::{
+    cli::Endpoints,
+    ingress::{client::Client, proto},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use uuid::Uuid;
+
+use super::{Database, EventBuilder, eventually};
+
+/// A plain connection.
+pub(crate) async fn channel(grpc: &str) -> Result<Channel, tonic::transport::Error> {
+    Endpoint::from_shared(format!("http://{grpc}"))?.connect().await
+}
+
+/// The program under test.
+pub(crate) fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_assent"))
+}
+
+/// How a collector is set up. Clones share the data folder: one after the other, they are the same
+/// collector after a restart.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    database: String,
+    url: String,
+    dir: Arc<TempDir>,
+    key_file: Option<PathBuf>,
+    config: String,
+    policy: Option<PathBuf>,
+}
+
+impl Setup {
+    pub(crate) fn new(database: &Database) -> Self {
+        Self {
+            database: database.name.clone(),
+            url: database.url.clone(),
+            dir: Arc::new(tempfile::tempdir().unwrap()),
+            key_file: None,
+            config: String::new(),
+            policy: None,
+        }
+    }
+
+    /// Reaches ClickHouse there instead.
+    pub(crate) fn via(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.url);
+        self
+    }
+
+    /// More configuration, as TOML.
+    pub(crate) fn config(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.config);
+        self
+    }
+
+    /// With one of the shipped policies.
+    pub(crate) fn policy(mut self, name: &str) -> Self {
+        self.policy = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name));
+        self
+    }
+
+    /// Another collector of the same deployment: its own data, the same key.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            dir: Arc::new(tempfile::tempdir().unwrap()),
+            key_file: Some(
+                self.key_file.clone().unwrap_or_else(|| self.data_dir().join("keys/pseudonym.key")),
+            ),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// What the collector printed, over all its starts.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// The program with a subcommand, on this data and database.
+    pub(crate) fn command(&self, subcommand: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(subcommand).arg("--data-dir").arg(self.data_dir());
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"ASSENT_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Starts the collector and waits for its addresses.
+    pub(crate) async fn start(&self) -> Collector {
+        fs::create_dir_all(self.data_dir()).unwrap();
+        // That of a collector which was killed would be taken for the new one's.
+        let _ = fs::remove_file(self.data_dir().join("endpoints.json"));
+        let config = self.dir.path().join("assent.toml");
+        fs::write(&config, &self.config).unwrap();
+        let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let mut command = self.command(&["serve"]);
+        command
+            .args(["--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
+            .args(["--clickhouse-url", &self.url, "--clickhouse-database", &self.database])
+            // What a test that fails has to tell.
+            .args(["--log", "assent=debug"])
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        if let Some(policy) = &self.policy {
+            command.arg("--policy").arg(policy);
+        }
+        if let Some(key_file) = &self.key_file {
+            command.env("ASSENT_PSEUDONYM__KEY_FILE", key_file);
+        }
+        let mut child = command.spawn().unwrap();
+        let endpoints = eventually("the collector's addresses", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the collector ended with {status}:\n{}", self.log());
+            }
+            let endpoints = Endpoints::read(&self.data_dir()).ok();
+            async move { endpoints }
+        })
+        .await;
+        Collector {
+            child,
+            setup: self.clone(),
+            grpc: endpoints.grpc.unwrap().to_string(),
+            admin: endpoints.admin.unwrap().to_string(),
+        }
+    }
+
+    /// Starts the collector and waits until it serves.
+    pub(crate) async fn start_ready(&self) -> Collector {
+        let collector = self.start().await;
+        collector.wait_until_serving().await;
+        collector
+    }
+}
+
+/// A running collector; killed when dropped.
+pub(crate) struct Collector {
+    child: Child,
+    setup: Setup,
+    pub(crate) grpc: String,
+    pub(crate) admin: String,
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the collector at {} said:\n{}", self.grpc, self.setup.log());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Collector {
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.grpc, None).await.unwrap()
+    }
+
+    /// What gRPC health says of the collector as a whole.
+    pub(crate) async fn health(&self) -> Option<ServingStatus> {
+        let mut client = HealthClient::new(channel(&self.grpc).await.ok()?);
+        let answer = client.check(HealthCheckRequest::default()).await.ok()?;
+        Some(answer.into_inner().status())
+    }
+
+    pub(crate) async fn wait_until_serving(&self) {
+        eventually("a collector that serves", || async {
+            (self.health().await == Some(ServingStatus::Serving)).then_some(())
+        })
+        .await;
+    }
+
+    pub(crate) async fn wait_until_not_serving(&self) {
+        eventually("a collector that does not serve", || async {
+            (self.health().await != Some(ServingStatus::Serving)).then_some(())
+        })
+        .await;
+    }
+
+    /// Sends events that must all be taken, and gives their ids.
+    pub(crate) async fn send(&self, events: Vec<EventBuilder>) -> Vec<Uuid> {
+        let events: Vec<proto::Event> = events.into_iter().map(EventBuilder::build).collect();
+        let ids = events.iter().map(|event| Uuid::parse_str(&event.event_id).unwrap()).collect::<Vec<_>>();
+        let answer = self.client().await.collect(events).await.unwrap();
+        assert_eq!(answer.rejected, [], "all events are good");
+        assert_eq!(answer.accepted as usize, ids.len());
+        ids
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, then how it ended.
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        eventually("the collector's end", || {
+            let ended = self.child.try_wait().unwrap();
+            async move { ended }
+        })
+        .await
+    }
+
+    /// One metric's text lines.
+    pub(crate) async fn metrics(&self) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(&self.admin).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut text))
+            .await
+            .unwrap()
+            .unwrap();
+        text
+    }
+}

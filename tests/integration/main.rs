@@ -1,0 +1,18 @@
+//! The product from outside: collectors are processes of the real binary, ClickHouse is the real
+//! server that `assent dev` brings, events go over gRPC and faults over a TCP proxy.
+//!
+//! One server serves all tests of a run, each in a database of its own, so tests may run at once.
+
+mod harness;
+
+mod cli;
+mod consent;
+mod delivery;
+mod dev;
+mod durability;
+mod events;
+mod ingress;
+mod privacy;
+mod retries;
+mod roles;
+mod schema;

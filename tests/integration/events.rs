@@ -124,36 +124,50 @@ fn now_seconds() -> i64 {
     std::time::UNIX_EPOCH.elapsed().unwrap().as_secs().try_into().unwrap()
 }
 
-/// Who said what, where, and what an event of theirs must be stamped with.
-const STAMPS: [(&str, &[(ConsentScope, ConsentState, &str)], &str, bool, (&str, &str)); 12] = {
+/// A person, and what an event of theirs must be stamped with.
+struct Case {
+    user: &'static str,
+    said: &'static [(ConsentScope, ConsentState, &'static str)],
+    place: &'static str,
+    gpc: bool,
+    stamp: (&'static str, &'static str),
+}
+
+const fn case(
+    user: &'static str,
+    said: &'static [(ConsentScope, ConsentState, &'static str)],
+    place: &'static str,
+    gpc: bool,
+    stamp: (&'static str, &'static str),
+) -> Case {
+    Case { user, said, place, gpc, stamp }
+}
+
+const CASES: [Case; 12] = {
     use ConsentScope::{Affiliates, FirstParty};
     use ConsentState::{Denied, Granted};
-    const NEW: &str = "2024-09";
+    const FIRST: &[(ConsentScope, ConsentState, &str)] = &[(FirstParty, Granted, "2024-09")];
+    const BOTH: &[(ConsentScope, ConsentState, &str)] =
+        &[(FirstParty, Granted, "2024-09"), (Affiliates, Granted, "2024-09")];
     [
-        ("silent in the EU", &[], "DE", false, ("none", "unset_opt_in")),
-        ("silent nobody knows where", &[], "", false, ("none", "unset_opt_in")),
-        ("silent where that is a yes", &[], "US", false, ("first_party", "granted_by_default")),
-        ("silent in a stricter part of it", &[], "US-CA", false, ("none", "unset_opt_in")),
-        ("silent in a part without a rule", &[], "US-TX", false, ("first_party", "granted_by_default")),
-        ("silent with a signal", &[], "US", true, ("first_party", "granted_by_default")),
-        ("first party", &[(FirstParty, Granted, NEW)], "DE", false, ("first_party", "granted")),
-        ("affiliates alone", &[(Affiliates, Granted, NEW)], "DE", false, ("none", "unset_opt_in")),
-        (
-            "both",
-            &[(FirstParty, Granted, NEW), (Affiliates, Granted, NEW)],
-            "DE",
+        case("silent in the EU", &[], "DE", false, ("none", "unset_opt_in")),
+        case("silent nobody knows where", &[], "", false, ("none", "unset_opt_in")),
+        case("silent where that is a yes", &[], "US", false, ("first_party", "granted_by_default")),
+        case("silent in a stricter part of it", &[], "US-CA", false, ("none", "unset_opt_in")),
+        case("silent in a part without a rule", &[], "US-TX", false, ("first_party", "granted_by_default")),
+        case("silent with a signal", &[], "US", true, ("first_party", "granted_by_default")),
+        case("first party", FIRST, "DE", false, ("first_party", "granted")),
+        case("affiliates alone", &[(Affiliates, Granted, "2024-09")], "DE", false, ("none", "unset_opt_in")),
+        case("both", BOTH, "DE", false, ("affiliates", "granted")),
+        case("both, with a signal", BOTH, "DE", true, ("first_party", "granted")),
+        case(
+            "no where silence is a yes",
+            &[(FirstParty, Denied, "2024-09")],
+            "US",
             false,
-            ("affiliates", "granted"),
+            ("none", "denied"),
         ),
-        (
-            "both, with a signal",
-            &[(FirstParty, Granted, NEW), (Affiliates, Granted, NEW)],
-            "DE",
-            true,
-            ("first_party", "granted"),
-        ),
-        ("said no where silence is a yes", &[(FirstParty, Denied, NEW)], "US", false, ("none", "denied")),
-        ("old terms", &[(FirstParty, Granted, "2023-11")], "DE", false, ("none", "policy_outdated")),
+        case("old terms", &[(FirstParty, Granted, "2023-11")], "DE", false, ("none", "policy_outdated")),
     ]
 };
 
@@ -162,22 +176,22 @@ async fn every_state_of_consent_gets_its_partition_and_reason() {
     let database = Database::new().await;
     let collector = Setup::new(&database).policy("mixed-jurisdictions.toml").start_ready().await;
     let client = collector.client().await;
-    for (user, changes, place, _, _) in STAMPS {
-        for &(scope, state, terms) in changes {
+    for Case { user, said, place, .. } in CASES {
+        for &(scope, state, terms) in said {
             let mut request = change(user, scope, state);
             terms.clone_into(&mut request.policy_version);
             place.clone_into(&mut request.jurisdiction);
             client.set_consent(request).await.unwrap();
         }
     }
-    let events = STAMPS.iter().map(|(user, _, place, gpc, _)| {
-        let event = event(user).jurisdiction(place);
-        if *gpc { event.gpc() } else { event }
+    let events = CASES.iter().map(|case| {
+        let event = event(case.user).jurisdiction(case.place);
+        if case.gpc { event.gpc() } else { event }
     });
     let ids = collector.send(events.collect()).await;
     let rows = database.wait_for(&ids).await;
-    for (row, (user, _, _, _, stamp)) in rows.iter().zip(&STAMPS) {
-        assert_eq!(row.stamp(), *stamp, "{user}");
+    for (row, case) in rows.iter().zip(&CASES) {
+        assert_eq!(row.stamp(), case.stamp, "{}", case.user);
     }
     let misplaced = database.count("events WHERE _partition_value.1 != CAST(training_scope, 'Int8')").await;
     assert_eq!(misplaced, 0, "a row lies in the partition of its scope");
@@ -186,7 +200,7 @@ async fn every_state_of_consent_gets_its_partition_and_reason() {
     assert_eq!(database.count("training_first_party").await, 6);
     assert_eq!(database.count("training_affiliates").await, 1);
     // The answer to "what would happen now" agrees.
-    for (user, _, place, gpc, stamp) in STAMPS {
+    for Case { user, place, gpc, stamp, .. } in CASES {
         if !gpc {
             let now = client
                 .get_consent(proto::GetConsentRequest {

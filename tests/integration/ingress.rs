@@ -79,7 +79,7 @@ async fn each_broken_rule_is_named_and_the_good_events_are_taken() {
         (set(|it| it.feature = "ann@example.com".to_owned()), RejectionReason::InvalidField),
     ];
     // Good ones between the bad ones, and at the very edge of what is allowed.
-    let good = vec![
+    let good = [
         event("ann").text(&"x".repeat(64 << 10)).build(),
         event("ann").with(|it| it.occurred_at = at(290)).build(),
         event("ann").with(|it| it.occurred_at = at(-30 * 86_400 + 60)).build(),

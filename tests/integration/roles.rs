@@ -91,11 +91,10 @@ fn the_roles_as_xml_and_as_sql_are_the_same() {
     let mut role = "";
     let mut from_xml = Vec::new();
     for line in xml.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
-            if name.starts_with("assent_") {
-                role = name;
-                from_xml.push(format!("CREATE ROLE IF NOT EXISTS {role};"));
-            }
+        let element = line.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+        if let Some(name) = element.filter(|name| name.starts_with("assent_")) {
+            role = name;
+            from_xml.push(format!("CREATE ROLE IF NOT EXISTS {role};"));
         }
         if let Some(grant) = line.strip_prefix("<query>").and_then(|rest| rest.strip_suffix("</query>")) {
             from_xml.push(format!("{grant} TO {role};"));

@@ -165,6 +165,7 @@ pub(crate) struct Collector {
 }
 
 impl Drop for Collector {
+    #[allow(clippy::print_stderr)] // What it said belongs to the report of a test that failed.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the collector at {} said:\n{}", self.grpc, self.setup.log());

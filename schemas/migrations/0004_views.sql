@@ -40,7 +40,12 @@ WHERE event_type = 'language_preference';
 
 -- Eligible rows whose author has not taken consent back since. "Since" is a number and not a time: a row knows
 -- the newest change of its author that its stamp took into account, and a later "no" (or a later taking back
--- of an answer) withdraws it for good, whatever is granted after that.
+-- of an answer) withdraws it for good, whatever is granted after that. Two changes made at once may have one
+-- number; then the "no" counts, so it withdraws rows of its own number too. The same holds for a taking back,
+-- but not for rows that stand on the silence which it left.
+--
+-- The LIMIT limits nothing. It keeps the reader's own conditions from being tried on rows that the view does not
+-- show: an error in such a condition would tell what they hold.
 CREATE VIEW IF NOT EXISTS training_first_party DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT
     e.received_at AS received_at, e.occurred_at AS occurred_at, e.tenant AS tenant, e.subject_id AS subject_id,
@@ -56,14 +61,20 @@ SELECT
 FROM (SELECT * FROM events FINAL) AS e
 LEFT JOIN
 (
-    SELECT tenant, subject_id, max(consent_version) AS withdrawn_version
+    SELECT
+        tenant, subject_id,
+        maxIf(consent_version, state = 'denied') AS denied_version,
+        maxIf(consent_version, state = 'unset') AS taken_back_version
     FROM consent_changes
     WHERE scope = 'first_party' AND state != 'granted'
     GROUP BY tenant, subject_id
 ) AS w ON w.tenant = e.tenant AND w.subject_id = e.subject_id
 WHERE e.training_scope IN ('first_party', 'affiliates')
   AND e.eligibility_reason IN ('granted', 'granted_by_default')
-  AND w.withdrawn_version <= e.consent_version
+  AND (w.denied_version = 0 OR w.denied_version < e.consent_version)
+  AND (w.taken_back_version < e.consent_version
+       OR (w.taken_back_version = e.consent_version AND e.eligibility_reason = 'granted_by_default'))
+LIMIT 9223372036854775807
 SETTINGS join_use_nulls = 0;
 
 CREATE VIEW IF NOT EXISTS training_affiliates DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
@@ -82,12 +93,18 @@ FROM (SELECT * FROM events FINAL) AS e
 LEFT JOIN
 (
     -- Affiliates need first party too, so a "no" to either withdraws.
-    SELECT tenant, subject_id, max(consent_version) AS withdrawn_version
+    SELECT
+        tenant, subject_id,
+        maxIf(consent_version, state = 'denied') AS denied_version,
+        maxIf(consent_version, state = 'unset') AS taken_back_version
     FROM consent_changes
     WHERE state != 'granted'
     GROUP BY tenant, subject_id
 ) AS w ON w.tenant = e.tenant AND w.subject_id = e.subject_id
 WHERE e.training_scope = 'affiliates'
   AND e.eligibility_reason IN ('granted', 'granted_by_default')
-  AND w.withdrawn_version <= e.consent_version
+  AND (w.denied_version = 0 OR w.denied_version < e.consent_version)
+  AND (w.taken_back_version < e.consent_version
+       OR (w.taken_back_version = e.consent_version AND e.eligibility_reason = 'granted_by_default'))
+LIMIT 9223372036854775807
 SETTINGS join_use_nulls = 0;

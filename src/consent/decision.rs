@@ -82,6 +82,14 @@ pub struct Decision {
     pub decided_by: ConsentScope,
 }
 
+impl Decision {
+    /// Nobody may train on it.
+    #[must_use]
+    pub const fn none(reason: EligibilityReason) -> Self {
+        Self { training_scope: TrainingScope::None, reason, decided_by: ConsentScope::FirstParty }
+    }
+}
+
 /// Decides for one scope alone.
 #[must_use]
 pub fn decide_scope(
@@ -116,11 +124,7 @@ pub fn decide_scope(
 pub fn decide(consent: &Consent, policy: &Policy, facts: &ConsentFacts<'_>) -> Decision {
     let first = decide_scope(consent, policy, facts, ConsentScope::FirstParty);
     if !first.is_eligible() {
-        return Decision {
-            training_scope: TrainingScope::None,
-            reason: first,
-            decided_by: ConsentScope::FirstParty,
-        };
+        return Decision::none(first);
     }
     let affiliates = decide_scope(consent, policy, facts, ConsentScope::Affiliates);
     if !affiliates.is_eligible() {

@@ -3,7 +3,9 @@
 //! A change is acknowledged when ClickHouse has confirmed it. Its version is one more than the
 //! newest that the ledger has of the subject, so that what was acknowledged before a change began
 //! always has a lower one. Two changes under way at once on two collectors may get the same
-//! version; then the one that says less counts, everywhere ([`super::replica`]).
+//! version; then the one that says less counts, everywhere ([`super::replica`]). A denial is not
+//! acknowledged before it is the newest: whatever another collector acknowledged until then, the
+//! person's "no" comes after it.
 
 use std::{
     sync::Arc,
@@ -22,6 +24,8 @@ use crate::{
 
 /// Changes of one subject go one after the other; of so many stripes at once.
 const STRIPES: usize = 64;
+/// How often a denial is appended anew because another change overtook it.
+const MAX_OVERTAKES: u32 = 8;
 /// The pause before an insert of unknown outcome is sent again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -103,6 +107,9 @@ pub enum LedgerError {
         /// Why.
         source: Error,
     },
+    /// Other collectors kept on changing the same subject's consent.
+    #[error("the denial was overtaken by other changes of the same person again and again")]
+    Overtaken,
     /// The ledger holds a word that this program does not know.
     #[error("the consent ledger has a {what} that this program does not know")]
     Unknown {
@@ -165,6 +172,8 @@ struct Row {
 #[derive(Deserialize)]
 struct Newest {
     version: u32,
+    /// 0 when there is no such change.
+    recorded_at_us: i64,
 }
 
 impl Ledger {
@@ -200,12 +209,52 @@ impl Ledger {
         self.replica.apply(*subject_id, *scope, *state, *source, policy_version, version);
     }
 
+    /// Appends the change. A denial, or the taking back of an answer, is appended once more, above
+    /// whatever overtook it, until it is the newest change of its subject: nothing that was
+    /// acknowledged before it may count after it.
     async fn record(&self, change: &Change) -> Result<Record, LedgerError> {
-        let newest = self.newest_version(change).await.map_err(LedgerError::NotRecorded)?;
+        let newest = self.newest(change, None).await.map_err(LedgerError::NotRecorded)?;
         // What this collector denied by itself while the ledger was away has a version too.
-        let known = self.replica.known(&change.subject_id).version();
-        let consent_version = newest.max(known).saturating_add(1);
-        let consent_id = Uuid::now_v7();
+        let mut version = newest.version.max(self.replica.known(&change.subject_id).version());
+        let narrows = change.state != ConsentState::Granted;
+        for _ in 0..MAX_OVERTAKES {
+            version = version.saturating_add(1);
+            let consent_id = Uuid::now_v7();
+            self.append(change, consent_id, version).await?;
+            let after = match self.newest(change, Some(consent_id)).await {
+                Ok(after) => after,
+                // Durable, and what it cannot tell is whether it was overtaken.
+                Err(source) if narrows => {
+                    return Err(LedgerError::OutcomeUnknown { source });
+                }
+                Err(_) => Newest { version, recorded_at_us: 0 },
+            };
+            if narrows && after.version > version {
+                version = after.version;
+                continue;
+            }
+            return Ok(Record {
+                consent_id,
+                scope: change.scope,
+                state: change.state,
+                source: change.source,
+                policy_version: change.policy_version.clone(),
+                consent_version: version,
+                jurisdiction: change.jurisdiction.as_str().to_owned(),
+                evidence: change.evidence.as_str().to_owned(),
+                actor: change.actor.as_str().to_owned(),
+                recorded_at: (after.recorded_at_us != 0).then_some(Micros(after.recorded_at_us)),
+            });
+        }
+        Err(LedgerError::Overtaken)
+    }
+
+    async fn append(
+        &self,
+        change: &Change,
+        consent_id: Uuid,
+        consent_version: u32,
+    ) -> Result<(), LedgerError> {
         let row = NewRow {
             tenant: change.tenant.as_str(),
             subject_id: change.subject_id.as_uuid(),
@@ -222,19 +271,7 @@ impl Ledger {
             collector_id: &self.collector_id,
         };
         let body = serde_json::to_vec(&row).map_err(|error| LedgerError::NotRecorded(error.into()))?;
-        self.insert(&consent_id.to_string(), body.into()).await?;
-        Ok(Record {
-            consent_id,
-            scope: change.scope,
-            state: change.state,
-            source: change.source,
-            policy_version: change.policy_version.clone(),
-            consent_version,
-            jurisdiction: change.jurisdiction.as_str().to_owned(),
-            evidence: change.evidence.as_str().to_owned(),
-            actor: change.actor.as_str().to_owned(),
-            recorded_at: self.recorded_at(change, consent_id).await,
-        })
+        self.insert(&consent_id.to_string(), body.into()).await
     }
 
     /// Sends the row until the ledger confirms it, for as long as one insert may take. Every try is
@@ -264,27 +301,20 @@ impl Ledger {
         }
     }
 
-    async fn newest_version(&self, change: &Change) -> Result<u32, Error> {
+    /// The subject's newest version, and when the ledger took the change `of` that id.
+    async fn newest(&self, change: &Change, of: Option<Uuid>) -> Result<Newest, Error> {
         let subject = change.subject_id.to_string();
-        let params = [("tenant", change.tenant.as_str()), ("subject", &subject)];
+        let id = of.unwrap_or_default().to_string();
+        let params = [("tenant", change.tenant.as_str()), ("subject", &subject), ("id", &id)];
         let newest = self.client.query_rows::<Newest>(
-            "SELECT max(consent_version) AS version FROM consent_changes
-             WHERE tenant = {tenant:String} AND subject_id = {subject:UUID}",
+            "SELECT max(c.consent_version) AS version,
+                    toUnixTimestamp64Micro(maxIf(c.recorded_at, c.consent_id = {id:UUID})) AS recorded_at_us
+             FROM consent_changes AS c
+             WHERE c.tenant = {tenant:String} AND c.subject_id = {subject:UUID}",
             &params,
         );
         let rows = tokio::time::timeout(self.timeout, newest).await.unwrap_or(Err(Error::TimedOut))?;
-        Ok(rows.first().map_or(0, |newest| newest.version))
-    }
-
-    /// The change is durable, so what goes wrong here is no reason to tell its author that it is not.
-    async fn recorded_at(&self, change: &Change, consent_id: Uuid) -> Option<Micros> {
-        let subject = change.subject_id.to_string();
-        let id = consent_id.to_string();
-        let sql = format!("{SELECT} AND c.consent_id = {{id:UUID}} LIMIT 1");
-        let params = [("tenant", change.tenant.as_str()), ("subject", &subject), ("id", &id)];
-        let rows = self.client.query_rows::<Row>(&sql, &params);
-        let rows = tokio::time::timeout(self.timeout, rows).await.ok()?.ok()?;
-        rows.first().map(|row| Micros(row.recorded_at_us))
+        Ok(rows.into_iter().next().unwrap_or(Newest { version: 0, recorded_at_us: 0 }))
     }
 
     /// The newest record of each scope.

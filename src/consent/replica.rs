@@ -25,7 +25,10 @@ use hashbrown::HashMap;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Consent, ConsentScope, ConsentState, Decision, Known, Policy, ScopeConsent, Source, decide};
+use super::{
+    Consent, ConsentScope, ConsentState, Decision, EligibilityReason, Known, Policy, ScopeConsent, Source,
+    decide,
+};
 use crate::{
     clickhouse::{Client, Error},
     delivery::frame::SealRecord,
@@ -53,24 +56,70 @@ const SHARDS: usize = 64;
 /// The longest pause after a refresh that failed.
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// Terms beyond this many are not told apart any more, and then do not count where the policy says
-/// which do.
-const MAX_TERMS: usize = u16::MAX as usize;
+/// which do. The limit is what fits into [`Said`].
+const MAX_TERMS: u16 = (1 << Said::TERMS_BITS) - 1;
 
-/// What a person said of one scope, in 8 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a person said of one scope, in 8 bytes: tens of millions of people have one each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Said {
+    /// Of the newest change.
     version: u32,
-    /// Index into [`Terms`].
-    terms: u16,
-    state: ConsentState,
-    source: Source,
+    /// How many versions ago the newest change was that was not a yes; [`Said::NEVER`] if none was.
+    /// What lies further back counts as just so far back: nearer than it was, which is the careful side.
+    since_no: u16,
+    /// From the lowest bit: state, source, and the index into [`Terms`].
+    packed: u16,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { version: 0, since_no: Self::NEVER, packed: 0 }
+    }
 }
 
 impl Said {
-    /// Whether it comes after another. Two collectors may give one version at once; then the one
-    /// that says less counts, everywhere.
-    fn supersedes(self, other: Self) -> bool {
-        (self.version, caution(self.state)) > (other.version, caution(other.state))
+    const STATE_BITS: u16 = 2;
+    const SOURCE_BITS: u16 = 3;
+    const TERMS_BITS: u16 = u16::BITS as u16 - Self::STATE_BITS - Self::SOURCE_BITS;
+    const NEVER: u16 = u16::MAX;
+
+    fn new(version: u32, state: ConsentState, source: Source, terms: u16) -> Self {
+        let packed = state as u16
+            | (source as u16) << Self::STATE_BITS
+            | terms << (Self::STATE_BITS + Self::SOURCE_BITS);
+        let since_no = if state == ConsentState::Granted { Self::NEVER } else { 0 };
+        Self { version, since_no, packed }
+    }
+
+    fn state(self) -> ConsentState {
+        let bits = self.packed & ((1 << Self::STATE_BITS) - 1);
+        ConsentState::ALL.into_iter().find(|state| *state as u16 == bits).unwrap_or(ConsentState::Denied)
+    }
+
+    fn source(self) -> Source {
+        let bits = self.packed >> Self::STATE_BITS & ((1 << Self::SOURCE_BITS) - 1);
+        Source::ALL.into_iter().find(|source| *source as u16 == bits).unwrap_or_default()
+    }
+
+    const fn terms(self) -> u16 {
+        self.packed >> (Self::STATE_BITS + Self::SOURCE_BITS)
+    }
+
+    /// The version of the newest change that was not a yes.
+    fn no_version(self) -> Option<u32> {
+        (self.since_no != Self::NEVER).then(|| self.version.saturating_sub(self.since_no.into()))
+    }
+
+    /// Both changes, in whatever order they came in. Two collectors may give one version at once; then
+    /// the one that says less counts, everywhere.
+    fn merged(self, other: Self) -> Self {
+        let rank = |said: Self| (said.version, caution(said.state()));
+        let newest = if rank(other) > rank(self) { other } else { self };
+        let no = self.no_version().max(other.no_version());
+        let since_no = no.map_or(Self::NEVER, |no| {
+            u16::try_from(newest.version - no).unwrap_or(Self::NEVER).min(Self::NEVER - 1)
+        });
+        Self { since_no, ..newest }
     }
 }
 
@@ -108,19 +157,17 @@ impl Terms {
         if let Some(&index) = self.index_of.get(text) {
             return index;
         }
-        let text: Arc<str> = if self.texts.len() < MAX_TERMS { text.into() } else { "(one of many)".into() };
-        let index = u16::try_from(self.texts.len()).unwrap_or(u16::MAX);
-        if index < u16::MAX {
+        let index = u16::try_from(self.texts.len()).unwrap_or(MAX_TERMS).min(MAX_TERMS);
+        if index < MAX_TERMS {
+            let text: Arc<str> = text.into();
             self.index_of.insert(Arc::clone(&text), index);
-            self.texts.push(text);
-        } else if self.texts.len() == MAX_TERMS {
             self.texts.push(text);
         }
         index
     }
 
     fn text(&self, index: u16) -> Arc<str> {
-        self.texts.get(usize::from(index)).cloned().unwrap_or_else(|| "".into())
+        self.texts.get(usize::from(index)).cloned().unwrap_or_else(|| "(one of many)".into())
     }
 }
 
@@ -250,12 +297,10 @@ impl Replica {
     ) {
         let known_terms = read(&self.0.terms).index_of.get(terms).copied();
         let terms = known_terms.unwrap_or_else(|| write(&self.0.terms).index_of(terms));
-        let said = Said { version, terms, state, source };
+        let said = Said::new(version, state, source, terms);
         let mut shard = write(self.shard(&subject));
         let before = &mut shard.entry(subject).or_default()[slot(scope)];
-        if said.supersedes(*before) {
-            *before = said;
-        }
+        *before = before.merged(said);
     }
 
     fn shard(&self, subject: &SubjectId) -> &RwLock<HashMap<SubjectId, Entry>> {
@@ -301,9 +346,9 @@ impl Replica {
         let Some(entry) = read(self.shard(subject)).get(subject).copied() else { return Known::default() };
         let terms = read(&self.0.terms);
         let [first_party, affiliates] = entry.map(|said| ScopeConsent {
-            state: said.state,
-            source: said.source,
-            terms: terms.text(said.terms),
+            state: said.state(),
+            source: said.source(),
+            terms: terms.text(said.terms()),
             version: said.version,
         });
         Known { first_party, affiliates }
@@ -317,20 +362,33 @@ impl Replica {
 
     /// The second decision on a row that was eligible at receipt. The caller has waited until the
     /// watermark passed that receipt, so the view is newer than the row, however old it is.
+    ///
+    /// A "no" that came after what the row's stamp took into account narrows it, though a "yes" may
+    /// have come after that: the row may have been written in between.
     #[must_use]
     pub fn decide_for_seal(&self, policy: &Policy, record: &SealRecord) -> Decision {
-        let consent = if self.knows_all_keys() {
-            Consent::Known(self.known(&record.subject_id))
-        } else {
-            Consent::Unknown
+        if !self.knows_all_keys() {
+            return Decision::none(EligibilityReason::ConsentUnknown);
+        }
+        let said_no_since = |scope| {
+            let shard = read(self.shard(&record.subject_id));
+            let no = shard.get(&record.subject_id).and_then(|entry| entry[slot(scope)].no_version());
+            no.is_some_and(|no| no > record.consent_version)
         };
+        if said_no_since(ConsentScope::FirstParty) {
+            return Decision::none(EligibilityReason::WithdrawnBeforeWrite);
+        }
         let facts = ConsentFacts {
             event_type: record.event_type,
             feature: &record.feature,
             jurisdiction: record.jurisdiction,
             gpc: record.gpc,
         };
-        decide(&consent, policy, &facts)
+        let mut known = self.known(&record.subject_id);
+        if said_no_since(ConsentScope::Affiliates) {
+            known.affiliates.state = ConsentState::Denied;
+        }
+        decide(&Consent::Known(known), policy, &facts)
     }
 }
 

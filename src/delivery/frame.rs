@@ -12,9 +12,9 @@
 //! | … | the block, to the end of the frame |
 //!
 //! A seal record stands for one row that was eligible when it was received; no other row can change
-//! at the seal, which only narrows. It holds the row's number (4), the subject (16), event type,
-//! GPC flag, training scope, eligibility reason (1 each), jurisdiction (length 1, text) and feature
-//! (length 1, text).
+//! at the seal, which only narrows. It holds the row's number (4), the subject (16), the consent
+//! version of its stamp (4), event type, GPC flag, training scope, eligibility reason (1 each),
+//! jurisdiction (length 1, text) and feature (length 1, text).
 
 use bytes::Bytes;
 
@@ -66,6 +66,7 @@ impl EventEncoder {
         let seal = &mut self.seal;
         seal.extend_from_slice(&row.to_le_bytes());
         seal.extend_from_slice(event.subject_id.as_bytes());
+        seal.extend_from_slice(&event.stamp.consent_version.to_le_bytes());
         seal.push(event.payload.event_type() as u8);
         seal.push(u8::from(event.context.global_privacy_control));
         seal.push(event.stamp.training_scope as u8);
@@ -156,6 +157,8 @@ pub struct SealRecord {
     pub row: u32,
     /// Its author.
     pub subject_id: SubjectId,
+    /// The author's newest change that the decision at receipt took into account.
+    pub consent_version: u32,
     /// Its kind.
     pub event_type: EventType,
     /// Whether the client sent a Global Privacy Control signal.
@@ -241,6 +244,7 @@ impl<'a> Cursor<'a> {
     fn seal_record(&mut self) -> Result<SealRecord, FrameError> {
         let row = self.u32()?;
         let subject_id = SubjectId::from_bytes(self.array()?);
+        let consent_version = self.u32()?;
         let [event_type, gpc, scope, reason] = self.array()?;
         let jurisdiction = Jurisdiction::parse(self.short_text()?)
             .ok_or(FrameError::Malformed("a jurisdiction is not one"))?;
@@ -248,6 +252,7 @@ impl<'a> Cursor<'a> {
         Ok(SealRecord {
             row,
             subject_id,
+            consent_version,
             event_type: EventType::ALL
                 .into_iter()
                 .find(|kind| *kind as u8 == event_type)

@@ -254,3 +254,65 @@ async fn changes_at_once_on_two_collectors_leave_both_with_one_view() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_was_written_between_a_no_and_a_yes_is_never_eligible() {
+    let database = Database::new().await;
+    let one = Setup::new(&database);
+    let a = one.start_ready().await;
+    let b = one.beside().start_ready().await;
+    let client = a.client().await;
+    let mut between = Vec::new();
+    for n in 0..30 {
+        let user = format!("user-{n}");
+        client.set_consent(change(&user, FIRST, ConsentState::Granted)).await.unwrap();
+        // The other collector has heard of the yes when an event there is stamped with it.
+        if n == 0 {
+            eventually("an eligible event", || async {
+                let ids = b.send(vec![event(&user)]).await;
+                (database.wait_for(&ids).await[0].scope == "first_party").then_some(())
+            })
+            .await;
+        }
+        client.set_consent(change(&user, FIRST, ConsentState::Denied)).await.unwrap();
+        between.extend(b.send(vec![event(&user)]).await);
+        client.set_consent(change(&user, FIRST, ConsentState::Granted)).await.unwrap();
+    }
+    for row in database.wait_for(&between).await {
+        assert_eq!(row.scope, "none", "written after a no: {row:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_denial_that_a_yes_overtook_counts_all_the_same() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&database.url, Fault::None).await;
+    let one = Setup::new(&database).config("[consent]\nmax_staleness = \"10m\"\nledger_timeout = \"20s\"\n");
+    let a = one.start_ready().await;
+    let b = one.beside().via(&proxy.url).start_ready().await;
+    let (at_a, at_b) = (a.client().await, b.client().await);
+    at_a.set_consent(change("ann", FIRST, ConsentState::Granted)).await.unwrap();
+
+    // The denial has its version, and its row is held on the way to the ledger.
+    proxy.set(Fault::HoldLedgerInserts);
+    let denial =
+        tokio::spawn(async move { at_b.set_consent(change("ann", FIRST, ConsentState::Denied)).await });
+    eventually("the held row", || async { (proxy.held() == 1).then_some(()) }).await;
+    for scope in [FIRST, ConsentScope::Affiliates] {
+        at_a.set_consent(change("ann", scope, ConsentState::Granted)).await.unwrap();
+    }
+    let ids = a.send(vec![event("ann")]).await;
+    assert_eq!(database.wait_for(&ids).await[0].stamp(), ("affiliates", "granted"));
+    assert_eq!(database.count("training_affiliates").await, 1);
+
+    proxy.release();
+    denial.await.unwrap().unwrap();
+    // From the acknowledgement on, the no holds, for what was written and for what will be.
+    let query = GetConsentRequest { user_id: "ann".to_owned(), jurisdiction: String::new() };
+    assert_eq!(at_a.get_consent(query).await.unwrap().training_scope, "none");
+    for view in ["training_first_party", "training_affiliates"] {
+        assert_eq!(database.count(view).await, 0, "{view}");
+    }
+    let ids = a.send(vec![event("ann")]).await;
+    assert_eq!(database.wait_for(&ids).await[0].scope, "none");
+}

@@ -43,6 +43,7 @@ fn seal_record(n: u8) -> SealRecord {
         reason: crate::consent::EligibilityReason::Granted,
         jurisdiction: Jurisdiction::UNKNOWN,
         feature: String::new(),
+        consent_version: 1,
     }
 }
 
@@ -103,12 +104,69 @@ fn consent_under_another_key_makes_all_unknown() {
 }
 
 #[test]
+fn a_no_between_receipt_and_seal_narrows_though_a_yes_came_after_it() {
+    use ConsentState::{Denied, Granted, Unset};
+    for no in [Denied, Unset] {
+        let mut changes = [(Granted, 1), (no, 2), (Granted, 3)];
+        for rotation in 0..changes.len() {
+            changes.rotate_left(rotation);
+            let replica = replica();
+            for (state, version) in changes {
+                replica.apply_row(&row(1, state, version, "k1"));
+            }
+            let policy = Policy::builtin();
+            let decide = |consent_version| {
+                replica
+                    .decide_for_seal(&policy, &SealRecord { consent_version, ..seal_record(1) })
+                    .training_scope
+            };
+            assert_eq!(replica.known(&subject(1)).first_party.state, Granted);
+            assert_eq!(decide(1), TrainingScope::None, "{no:?}");
+            assert_eq!(decide(3), TrainingScope::FirstParty, "{no:?}");
+        }
+    }
+}
+
+#[test]
+fn a_no_to_affiliates_in_between_leaves_first_party() {
+    let replica = replica();
+    let said = |scope, state, version| {
+        replica.apply(subject(1), scope, state, Source::UserSetting, "", version);
+    };
+    said(ConsentScope::FirstParty, ConsentState::Granted, 1);
+    said(ConsentScope::Affiliates, ConsentState::Granted, 2);
+    said(ConsentScope::Affiliates, ConsentState::Denied, 3);
+    said(ConsentScope::Affiliates, ConsentState::Granted, 4);
+    let record =
+        SealRecord { training_scope: TrainingScope::Affiliates, consent_version: 2, ..seal_record(1) };
+    let policy = Policy::builtin();
+    assert_eq!(replica.decide_for_seal(&policy, &record).training_scope, TrainingScope::FirstParty);
+    let later = SealRecord { consent_version: 4, ..record };
+    assert_eq!(replica.decide_for_seal(&policy, &later).training_scope, TrainingScope::Affiliates);
+}
+
+#[test]
+fn a_no_of_long_ago_is_never_forgotten() {
+    let mut said = Said::new(1, ConsentState::Denied, Source::Admin, 7);
+    for version in [2, 70_000, 200_000] {
+        said = said.merged(Said::new(version, ConsentState::Granted, Source::Import, MAX_TERMS));
+    }
+    assert_eq!(
+        (said.state(), said.source(), said.terms()),
+        (ConsentState::Granted, Source::Import, MAX_TERMS)
+    );
+    // Nearer than it was, never further: a row is narrowed too often at worst.
+    assert!(said.no_version().is_some_and(|no| (1..200_000).contains(&no)));
+    assert_eq!(Said::default().no_version(), None);
+}
+
+#[test]
 fn terms_beyond_number_are_not_taken_for_known_ones() {
     let mut terms = Terms::new();
     for n in 0..MAX_TERMS + 10 {
         terms.index_of(&n.to_string());
     }
-    assert!(terms.texts.len() <= MAX_TERMS + 1);
+    assert!(terms.texts.len() <= usize::from(MAX_TERMS));
     let index = terms.index_of("another");
     assert_eq!(&*terms.text(index), "(one of many)");
     let first = terms.index_of("0");

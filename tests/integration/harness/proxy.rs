@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     LoseInsertReplies,
     /// The same for changes of consent.
     LoseLedgerReplies,
+    /// Connections with a change of consent stand still until they are released.
+    HoldLedgerInserts,
 }
 
 /// The proxy; ends when dropped.
@@ -31,7 +33,15 @@ pub(crate) struct Proxy {
     pub(crate) url: String,
     fault: watch::Sender<Fault>,
     lost: Arc<AtomicUsize>,
+    held: watch::Sender<Held>,
     task: JoinHandle<()>,
+}
+
+/// Connections that stand still.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    connections: usize,
+    released: bool,
 }
 
 impl Drop for Proxy {
@@ -48,19 +58,37 @@ impl Proxy {
         let (sender, faults) = watch::channel(fault);
         let lost = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&lost);
+        let held = watch::Sender::new(Held::default());
+        let holder = held.clone();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                connections.spawn(forward(client, server.clone(), faults.clone(), Arc::clone(&counter)));
+                connections.spawn(forward(
+                    client,
+                    server.clone(),
+                    faults.clone(),
+                    Arc::clone(&counter),
+                    holder.clone(),
+                ));
             }
         });
-        Self { url, fault: sender, lost, task }
+        Self { url, fault: sender, lost, held, task }
     }
 
     /// Fails in another way from now on; connections that are open are cut.
     pub(crate) fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
+    }
+
+    /// How many connections were made to stand still.
+    pub(crate) fn held(&self) -> usize {
+        self.held.borrow().connections
+    }
+
+    /// Lets those go on that stand still, and those to come.
+    pub(crate) fn release(&self) {
+        self.held.send_modify(|held| held.released = true);
     }
 
     /// How many answers were lost.
@@ -74,6 +102,7 @@ async fn forward(
     server: String,
     mut faults: watch::Receiver<Fault>,
     lost: Arc<AtomicUsize>,
+    held: watch::Sender<Held>,
 ) {
     let fault = *faults.borrow_and_update();
     if fault == Fault::Refuse {
@@ -82,12 +111,15 @@ async fn forward(
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     let needle = match fault {
         Fault::LoseInsertReplies => Some("INSERT%20INTO%20events"),
-        Fault::LoseLedgerReplies => Some("INSERT%20INTO%20consent_changes"),
+        Fault::LoseLedgerReplies | Fault::HoldLedgerInserts => Some("INSERT%20INTO%20consent_changes"),
         Fault::None | Fault::Refuse => None,
     };
     let piped = async {
         match needle {
             None => drop(copy_bidirectional(&mut client, &mut server).await),
+            Some(needle) if fault == Fault::HoldLedgerInserts => {
+                hold(&mut client, &mut server, needle, &held).await;
+            }
             Some(needle) => lose_replies(&mut client, &mut server, needle, &lost).await,
         }
     };
@@ -122,6 +154,31 @@ async fn lose_replies(client: &mut TcpStream, server: &mut TcpStream, needle: &s
                     return;
                 }
                 seen.clear();
+                if to_client.write_all(&down[..n]).await.is_err() { return }
+            }
+        }
+    }
+}
+
+/// Forwards both ways, but for a request with the needle, which waits.
+async fn hold(client: &mut TcpStream, server: &mut TcpStream, needle: &str, held: &watch::Sender<Held>) {
+    let needle = needle.replace("%20", "+");
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        tokio::select! {
+            read = from_client.read(&mut up) => {
+                let Ok(n @ 1..) = read else { return };
+                if String::from_utf8_lossy(&up[..n]).contains(&needle) && !held.borrow().released {
+                    held.send_modify(|held| held.connections += 1);
+                    let mut released = held.subscribe();
+                    let _ = released.wait_for(|held| held.released).await;
+                }
+                if to_server.write_all(&up[..n]).await.is_err() { return }
+            }
+            read = from_server.read(&mut down) => {
+                let Ok(n @ 1..) = read else { return };
                 if to_client.write_all(&down[..n]).await.is_err() { return }
             }
         }

@@ -23,3 +23,35 @@ GRANT SELECT ON assent.training_affiliates TO assent_ml_affiliates;
 
 CREATE ROLE IF NOT EXISTS assent_privacy;
 GRANT SELECT ON assent.* TO assent_privacy;
+
+-- Readers may change no settings but those that say how an answer is computed and written.
+CREATE SETTINGS PROFILE IF NOT EXISTS assent_reader SETTINGS
+    readonly = 1,
+    max_threads CHANGEABLE_IN_READONLY,
+    max_execution_time CHANGEABLE_IN_READONLY,
+    max_memory_usage CHANGEABLE_IN_READONLY,
+    max_block_size CHANGEABLE_IN_READONLY,
+    max_result_rows CHANGEABLE_IN_READONLY,
+    max_result_bytes CHANGEABLE_IN_READONLY,
+    result_overflow_mode CHANGEABLE_IN_READONLY,
+    log_comment CHANGEABLE_IN_READONLY,
+    session_timezone CHANGEABLE_IN_READONLY,
+    date_time_output_format CHANGEABLE_IN_READONLY,
+    enable_http_compression CHANGEABLE_IN_READONLY,
+    http_zlib_compression_level CHANGEABLE_IN_READONLY,
+    network_compression_method CHANGEABLE_IN_READONLY,
+    network_zstd_compression_level CHANGEABLE_IN_READONLY,
+    send_progress_in_http_headers CHANGEABLE_IN_READONLY,
+    http_headers_progress_interval_ms CHANGEABLE_IN_READONLY,
+    cancel_http_readonly_queries_on_client_close CHANGEABLE_IN_READONLY,
+    output_format_json_quote_64bit_integers CHANGEABLE_IN_READONLY,
+    output_format_json_quote_denormals CHANGEABLE_IN_READONLY,
+    output_format_native_encode_types_in_binary_format CHANGEABLE_IN_READONLY,
+    output_format_parquet_compression_method CHANGEABLE_IN_READONLY,
+    output_format_parquet_row_group_size CHANGEABLE_IN_READONLY,
+    output_format_parquet_string_as_string CHANGEABLE_IN_READONLY,
+    output_format_arrow_compression_method CHANGEABLE_IN_READONLY,
+    output_format_arrow_string_as_string CHANGEABLE_IN_READONLY,
+    output_format_pretty_max_rows CHANGEABLE_IN_READONLY,
+    output_format_pretty_color CHANGEABLE_IN_READONLY
+TO assent_analyst, assent_ml_first_party, assent_ml_affiliates, assent_privacy;

@@ -151,3 +151,23 @@ async fn the_key_is_made_private_and_another_one_s_is_refused() {
     assert_eq!(refused.status.code(), Some(64));
     assert!(String::from_utf8(refused.stderr).unwrap().contains("chmod 600"));
 }
+
+/// The library's SQL function `file()` takes any path, for any user.
+#[tokio::test]
+async fn the_local_server_reads_no_files_but_its_own() {
+    let database = Database::new().await;
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    fs::write(secret.path(), "a key").unwrap();
+    let own_environment = format!("/proc/{}/environ", std::process::id());
+    for path in [secret.path().to_str().unwrap(), "/etc/hostname", "/etc/passwd", &own_environment] {
+        for user in ["default", "ml_first_party", "privacy"] {
+            let client = Database::client_as(&database.url, &database.name, user);
+            let sql = format!("SELECT file('{path}') AS text");
+            let refused = client.query_rows::<Text>(&sql, &[]).await.map(drop);
+            assert!(refused.is_err(), "{user} read {path}");
+        }
+    }
+    // What it may read of itself holds nothing of ours.
+    let environment: Vec<Text> = database.rows("SELECT file('/proc/self/environ') AS text").await;
+    assert!(!environment[0].text.contains("CARGO"), "{}", environment[0].text);
+}

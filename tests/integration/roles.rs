@@ -6,19 +6,26 @@ use assent::{
 };
 use serde::Deserialize;
 
-use crate::harness::{Database, Setup, change, event};
+use crate::harness::{Collector, Database, Setup, change, event};
 
 const ACCESS_DENIED: u32 = 497;
+const READONLY: u32 = 164;
 
 #[derive(Debug, Deserialize)]
 struct Anything {}
 
+/// The shipped roles are of the database `assent`, which all of this test shares: collectors with
+/// keys of their own would not trust each other's consent.
 #[tokio::test]
-async fn each_role_reads_its_own_and_nothing_else() {
-    // The shipped roles are of the database `assent`.
+async fn readers_get_what_they_may_have_and_the_server_refuses_the_rest() {
     let database = Database::named("assent");
     migrations::migrate(&database.client).await.unwrap();
     let collector = Setup::new(&database).start_ready().await;
+    each_role_reads_its_own_and_nothing_else(&database, &collector).await;
+    neither_errors_nor_settings_tell_what_a_view_does_not_show(&database, &collector).await;
+}
+
+async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector: &Collector) {
     let client = collector.client().await;
     for scope in [ConsentScope::FirstParty, ConsentScope::Affiliates] {
         client.set_consent(change("both", scope, ConsentState::Granted)).await.unwrap();
@@ -69,6 +76,7 @@ async fn each_role_reads_its_own_and_nothing_else() {
         ("analyst", "SELECT count() FROM events"),
         ("analyst", "SELECT * FROM training_first_party"),
         ("analyst", "SELECT * FROM consent_changes"),
+        ("analyst", "SYSTEM STOP MERGES events"),
         ("privacy", "TRUNCATE TABLE events"),
         ("privacy", "INSERT INTO consent_changes (tenant) VALUES ('local')"),
         ("privacy", "DROP TABLE consent_changes"),
@@ -84,13 +92,65 @@ async fn each_role_reads_its_own_and_nothing_else() {
     }
 }
 
+/// A reader's own condition must not be tried on rows that the view does not show, and no setting
+/// may bring them back.
+async fn neither_errors_nor_settings_tell_what_a_view_does_not_show(
+    database: &Database,
+    collector: &Collector,
+) {
+    let client = collector.client().await;
+    let first = ConsentScope::FirstParty;
+    for scope in [first, ConsentScope::Affiliates] {
+        client.set_consent(change("withdrawer", scope, ConsentState::Granted)).await.unwrap();
+    }
+    let ids =
+        collector.send(vec![event("withdrawer").text("SECRETWD"), event("silent").text("SECRETNONE")]).await;
+    database.wait_for(&ids).await;
+    client.set_consent(change("withdrawer", first, ConsentState::Denied)).await.unwrap();
+
+    for (user, view) in [("ml_first_party", "training_first_party"), ("ml_affiliates", "training_affiliates")]
+    {
+        let reader = Database::client_as(&database.url, "assent", user);
+        for condition in [
+            "text LIKE 'SECRET%' AND toUInt8(text) = 1",
+            "throwIf(text LIKE 'SECRET%') = 0 AND text LIKE 'SECRET%'",
+            "event_type = 'typed_text' AND startsWith(text, 'SECRET') AND toDate(text) > '2020-01-01'",
+        ] {
+            let sql = format!("SELECT event_id FROM {view} WHERE {condition}");
+            let rows = reader.query_rows::<Anything>(&sql, &[]).await;
+            assert_eq!(rows.unwrap_or_else(|error| panic!("{sql}: {error}")).len(), 0, "{sql}");
+        }
+        for setting in [
+            "additional_table_filters = {'assent.consent_changes': '0'}",
+            "additional_table_filters = {'assent.events': 'throwIf(text LIKE \\'SECRET%\\') = 0'}",
+            "additional_result_filter = '1'",
+            "do_not_merge_across_partitions_select_final = 1",
+            "final = 1",
+            "readonly = 0",
+            "allow_experimental_analyzer = 0",
+        ] {
+            let sql = format!("SELECT event_id FROM {view} SETTINGS {setting}");
+            let refused = reader.query_rows::<Anything>(&sql, &[]).await.map(drop).unwrap_err();
+            assert_eq!(refused.code(), Some(READONLY), "{user}: {setting}: {refused}");
+        }
+        let sql = format!("SELECT event_id FROM {view} SETTINGS max_threads = 1, max_execution_time = 10");
+        reader.query_rows::<Anything>(&sql, &[]).await.unwrap();
+    }
+    let analyst = Database::client_as(&database.url, "assent", "analyst");
+    let sql = "SELECT * FROM consent_coverage_daily
+        SETTINGS additional_table_filters = {'assent.events': 'text LIKE \\'SECRET%\\''}";
+    let refused = analyst.query_rows::<Anything>(sql, &[]).await.map(drop).unwrap_err();
+    assert_eq!(refused.code(), Some(READONLY), "{refused}");
+}
+
 #[test]
 fn the_roles_as_xml_and_as_sql_are_the_same() {
     let xml = include_str!("../../schemas/users.d/assent.xml");
     let sql = include_str!("../../schemas/roles.sql");
     let mut role = "";
     let mut from_xml = Vec::new();
-    for line in xml.lines().map(str::trim) {
+    let roles = xml.split_once("<roles>").unwrap().1;
+    for line in roles.lines().map(str::trim) {
         let element = line.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
         if let Some(name) = element.filter(|name| name.starts_with("assent_")) {
             role = name;
@@ -100,7 +160,20 @@ fn the_roles_as_xml_and_as_sql_are_the_same() {
             from_xml.push(format!("{grant} TO {role};"));
         }
     }
-    let from_sql: Vec<_> = sql.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).collect();
+    let (roles, profile) = sql.split_once("CREATE SETTINGS PROFILE").unwrap();
+    let from_sql: Vec<_> = roles.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).collect();
+    assert_eq!(from_xml, from_sql);
+
+    let from_xml: Vec<_> = xml
+        .lines()
+        .filter_map(|line| line.trim().split_once("><changeable_in_readonly/>"))
+        .map(|(name, _)| name.trim_start_matches('<'))
+        .collect();
+    let from_sql: Vec<_> = profile
+        .lines()
+        .filter_map(|line| line.trim().trim_end_matches(',').strip_suffix(" CHANGEABLE_IN_READONLY"))
+        .collect();
+    assert!(!from_xml.is_empty());
     assert_eq!(from_xml, from_sql);
 }
 

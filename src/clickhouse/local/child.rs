@@ -26,7 +26,7 @@ use rustix::{
     process::{Pid, Signal, getpid, getppid, kill_process},
 };
 
-use super::{config, engine::Engine};
+use super::{config, confine, engine::Engine};
 
 /// The hidden subcommand under which the binary must call [`run_child`].
 pub const SUBCOMMAND: &str = "clickhouse-local-server";
@@ -47,6 +47,8 @@ enum ChildError {
     Usage,
     #[error("cannot watch the parent")]
     Watch(#[source] io::Error),
+    #[error("cannot confine the ClickHouse engine: {0}")]
+    Confine(String),
     #[error("cannot load the ClickHouse engine")]
     Load(#[from] libloading::Error),
     #[error("a path with a NUL byte")]
@@ -129,6 +131,17 @@ fn parent_let_go(patience: Option<Duration>) -> io::Result<bool> {
 }
 
 fn serve_library(library: &Path, config: &Path, path: &Path) -> Result<(), ChildError> {
+    // The folder that holds configuration, data and logs. First of all: a thread that exists already
+    // would not be confined.
+    let root = path.parent().unwrap_or(path);
+    if !confine::confine(root, library).map_err(|error| ChildError::Confine(error.to_string()))? {
+        // stderr is the server's log.
+        let _ = writeln!(
+            io::stderr(),
+            "this system cannot confine the ClickHouse engine (Linux 5.13 and newer can): \
+             whoever reaches its ports can read the files of the user who started it"
+        );
+    }
     // The engine ends by itself when stdin does, unless a query holds it up.
     std::thread::Builder::new()
         .name("parent-watch".to_owned())

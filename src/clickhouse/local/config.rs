@@ -34,7 +34,8 @@ const LOOPBACK_ONLY: &str = "<networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
 /// Whoever reaches the port, another user of the machine or a web page in a browser on it, has these
 /// rights. The library does not confine paths and commands as a server does, so reading files (FILE),
 /// running commands (dictionaries with an executable source) and sending data elsewhere (URL, REMOTE
-/// and the like) would be reading, running and sending as the user who started it.
+/// and the like) would be reading, running and sending as the user who started it. What no grant
+/// covers is the work of [`super::confine`].
 const DEFAULT_GRANTS: &str = "GRANT SHOW, SHOW ACCESS, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, \
     CREATE TEMPORARY TABLE, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, KILL QUERY, SYSTEM, dictGet, CLUSTER ON *.*";
 /// The table engines that keep to the data folder.
@@ -209,6 +210,8 @@ fn server(layout: &Layout, ports: Ports, instance: &str) -> Result<String, Confi
     <!-- Nothing leaves the machine, and nobody leaves the data folder. -->
     <access_control_improvements>
         <table_engines_require_grant>true</table_engines_require_grant>
+        <!-- Without it the shipped profile of readers would not let them change anything. -->
+        <settings_constraints_replace_previous>true</settings_constraints_replace_previous>
     </access_control_improvements>
     <send_crash_reports><enabled>false</enabled></send_crash_reports>
 
@@ -273,7 +276,7 @@ fn example_users() -> String {
         <{user}>
             <password></password>
             {LOOPBACK_ONLY}
-            <profile>default</profile>
+            <profile>assent_reader</profile>
             <quota>default</quota>
             <grants><query>GRANT {role}</query></grants>
         </{user}>"

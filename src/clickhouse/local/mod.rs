@@ -16,6 +16,7 @@ use std::{path::PathBuf, time::Duration};
 
 mod child;
 mod config;
+mod confine;
 mod engine;
 mod fetch;
 mod lock;

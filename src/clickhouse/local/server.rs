@@ -33,6 +33,8 @@ const HANDOVER: Duration = child::GRACE.saturating_add(Duration::from_secs(2));
 const STOP_PATIENCE: Duration = child::GRACE.saturating_add(Duration::from_secs(3));
 /// How often free ports are chosen anew when another process was faster.
 const PORT_ATTEMPTS: u32 = 5;
+/// What a server needs of the environment: where libraries are, which time it is, how to log panics.
+const KEPT_VARIABLES: [&str; 6] = ["PATH", "LD_LIBRARY_PATH", "TZ", "LANG", "LC_ALL", "RUST_BACKTRACE"];
 const TAIL_LINES: usize = 12;
 const TAIL_MAX_BYTES: u64 = 64 * 1024;
 /// The console log begins anew when it has grown beyond this.
@@ -271,12 +273,8 @@ fn spawn(engine: &Engine, layout: &Layout, console: &File, executable: &Path) ->
         .stderr(console.try_clone()?)
         // Ctrl-C reaches the whole foreground group; the parent has to drain into the server first.
         .process_group(0);
-    // Our own configuration may hold secrets.
-    for (name, _) in std::env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"ASSENT_") {
-            command.env_remove(name);
-        }
-    }
+    // The environment may hold secrets, ours or other programs', which SQL can read in /proc/self.
+    command.env_clear().envs(KEPT_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command.spawn()
 }
 

@@ -105,7 +105,7 @@ impl App {
         let admin = admin::Bound::bind(config.admin.addr).await?;
         let (grpc_addr, admin_addr) = (grpc.addr(), admin.addr());
 
-        let policy = load_policy(config)?;
+        let policy = check_files(config)?;
         let key = load_pseudonym_key(config)?;
         let collector_id = load_collector_id(&config.data_dir)?;
         let credentials = Arc::new(
@@ -347,6 +347,23 @@ fn report_recovery(recovery: &spool::RecoveryReport) {
     }
 }
 
+/// Checks the files that the configuration names, before any file is made, and gives the policy.
+///
+/// # Errors
+/// The first of them that cannot be used, by its key.
+pub fn check_files(config: &Config) -> Result<Policy, ConfigError> {
+    if let Some(tls) = &config.ingress.tls {
+        ingress::server::check_tls(tls).map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|it| format!(": {it}")).unwrap_or_default();
+            ConfigError::key("ingress.tls", format!("{error}{cause}"))
+        })?;
+    }
+    if config.pseudonym.key.is_empty() && config.pseudonym_key_file().exists() {
+        read_pseudonym_key(&config.pseudonym_key_file())?;
+    }
+    load_policy(config)
+}
+
 /// Reads the policy that the configuration names, or the shipped default.
 ///
 /// # Errors
@@ -369,42 +386,40 @@ fn load_pseudonym_key(config: &Config) -> Result<PseudonymKey, AppError> {
             .map_err(|error| ConfigError::key("pseudonym.key", error.to_string()).into());
     }
     let path = config.pseudonym_key_file();
-    let failed = |source| AppError::File { path: path.clone(), source };
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            let text = zeroize::Zeroizing::new(text);
-            refuse_readable_by_others(&path)?;
-            PseudonymKey::from_text(&text).map_err(|error| {
-                ConfigError::key("pseudonym.key_file", format!("{}: {error}", path.display())).into()
-            })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = PseudonymKey::generate()
-                .map_err(|error| ConfigError::key("pseudonym.key_file", error.to_string()))?;
-            if let Some(dir) = path.parent() {
-                fs::create_dir_all(dir).map_err(failed)?;
-            }
-            spool::fs::write_new_private(&path, key.to_text().as_bytes()).map_err(failed)?;
-            tracing::info!(path = %path.display(), key_id = key.id(), "made a new pseudonym key; back it up");
-            Ok(key)
-        }
-        Err(error) => Err(failed(error)),
+    if path.exists() {
+        return Ok(read_pseudonym_key(&path)?);
     }
+    let failed = |source| AppError::File { path: path.clone(), source };
+    let key = PseudonymKey::generate()
+        .map_err(|error| ConfigError::key("pseudonym.key_file", error.to_string()))?;
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(failed)?;
+    }
+    spool::fs::write_new_private(&path, key.to_text().as_bytes()).map_err(failed)?;
+    tracing::info!(path = %path.display(), key_id = key.id(), "made a new pseudonym key; back it up");
+    Ok(key)
+}
+
+fn read_pseudonym_key(path: &Path) -> Result<PseudonymKey, ConfigError> {
+    let unusable =
+        |what: String| ConfigError::key("pseudonym.key_file", format!("{}: {what}", path.display()));
+    let text = fs::read_to_string(path).map(zeroize::Zeroizing::new);
+    let text = text.map_err(|error| unusable(format!("cannot be read: {error}")))?;
+    refuse_readable_by_others(path)?;
+    PseudonymKey::from_text(&text).map_err(|error| unusable(error.to_string()))
 }
 
 /// Whoever reads the key can tell who is behind a pseudonym.
-fn refuse_readable_by_others(path: &Path) -> Result<(), AppError> {
+fn refuse_readable_by_others(path: &Path) -> Result<(), ConfigError> {
     use std::os::unix::fs::PermissionsExt as _;
+    let unusable =
+        |what: String| ConfigError::key("pseudonym.key_file", format!("{} {what}", path.display()));
     let mode = fs::metadata(path)
-        .map_err(|source| AppError::File { path: path.to_owned(), source })?
+        .map_err(|error| unusable(format!("cannot be looked at: {error}")))?
         .permissions()
         .mode();
     if mode & 0o007 != 0 {
-        return Err(ConfigError::key(
-            "pseudonym.key_file",
-            format!("{} can be read by everyone on this machine: chmod 600 it", path.display()),
-        )
-        .into());
+        return Err(unusable("can be read by everyone on this machine: chmod 600 it".to_owned()));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use crate::{app, config::Config};
 
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
-    let policy = app::load_policy(config)?;
+    let policy = app::check_files(config)?;
     println!("# file, environment and flags put together; secrets hidden");
     print!("{}", toml::to_string(config).context("the configuration cannot be printed")?);
     println!("\n# policy {} ({})", policy.version(), policy.digest());

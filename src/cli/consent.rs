@@ -177,6 +177,7 @@ async fn get(caller: &Caller, person: PersonArgs) -> anyhow::Result<()> {
 async fn history(caller: &Caller, person: PersonArgs) -> anyhow::Result<()> {
     let client = caller.connect(person.api_key.as_ref()).await?;
     let mut page_token = String::new();
+    let mut records = 0;
     loop {
         let query = proto::ListConsentHistoryRequest {
             user_id: person.user.clone(),
@@ -185,7 +186,11 @@ async fn history(caller: &Caller, person: PersonArgs) -> anyhow::Result<()> {
         };
         let page = client.consent_history(query).await?;
         page.records.iter().for_each(print_record);
+        records += page.records.len();
         if page.next_page_token.is_empty() {
+            if records == 0 {
+                println!("nothing recorded");
+            }
             return Ok(());
         }
         page_token = page.next_page_token;

@@ -38,7 +38,9 @@ impl Endpoints {
     /// It cannot be written.
     pub fn write(&self, data_dir: &Path) -> io::Result<()> {
         std::fs::create_dir_all(data_dir)?;
-        write_atomically(&Self::path(data_dir), &serde_json::to_vec_pretty(self)?)
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        write_atomically(&Self::path(data_dir), &text)
     }
 
     /// Reads the file.

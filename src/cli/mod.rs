@@ -149,10 +149,23 @@ pub fn run(cli: Cli) -> ExitCode {
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("assent: {error:#}");
+            eprintln!("assent: {}", told_once(&error));
             if is_of_config(&error) { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// An error and its causes, without those that the text before them has told already.
+fn told_once(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |mut told, cause| {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.contains(cause.trim()) {
+            told.push_str(": ");
+            told.push_str(&cause);
+        }
+        told
+    })
 }
 
 /// Whether the configuration is to blame, found out before or after the start.
@@ -197,4 +210,23 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("no such file (os error 2)")
+            .context("cannot read x: no such file (os error 2)")
+            .context("the configuration");
+        assert_eq!(told_once(&error), "the configuration: cannot read x: no such file (os error 2)");
+    }
 }

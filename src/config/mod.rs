@@ -10,8 +10,10 @@ use std::{
     time::Duration,
 };
 
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+use tracing_subscriber::EnvFilter;
 
 pub mod units;
 
@@ -454,9 +456,23 @@ impl Config {
                 ),
             ));
         }
-        if !(self.clickhouse.url.starts_with("http://") || self.clickhouse.url.starts_with("https://")) {
+        let url = self.clickhouse.url.parse::<http::Uri>().ok();
+        let Some(url) = url.filter(|url| matches!(url.scheme_str(), Some("http" | "https"))) else {
             return Err(ConfigError::key("clickhouse.url", "is not an http:// or https:// URL"));
+        };
+        // It is printed and logged, which a password must not be.
+        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(ConfigError::key(
+                "clickhouse.url",
+                "must not hold a user or a password: set clickhouse.user and clickhouse.password",
+            ));
         }
+        if !self.pseudonym.key.is_empty() {
+            pipeline::PseudonymKey::from_text(self.pseudonym.key.0.expose_secret())
+                .map_err(|error| ConfigError::key("pseudonym.key", error.to_string()))?;
+        }
+        EnvFilter::try_new(&self.telemetry.log)
+            .map_err(|error| ConfigError::key("telemetry.log", format!("is not a log filter: {error}")))?;
         let name_ok = |name: &str| {
             !name.is_empty()
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -52,7 +52,13 @@ fn an_error_names_the_path_of_its_key() {
     assert_eq!(failing_key("[spool]\nfsync = \"sometimes\"\n"), "spool.fsync");
     assert_eq!(failing_key("[delivery]\nmax_rows = \"many\"\n"), "delivery.max_rows");
     assert_eq!(failing_key("[consent]\nmax_staleness = \"1ms\"\n"), "consent.max_staleness");
-    assert_eq!(failing_key("[clickhouse]\nurl = \"tcp://x\"\n"), "clickhouse.url");
+    for url in ["tcp://x", "x", "http://", "http://user:hunter2@x:8123"] {
+        let toml = format!("[clickhouse]\nurl = \"{url}\"\n");
+        assert_eq!(failing_key(&toml), "clickhouse.url", "{url}");
+        assert!(!load(&toml, &[], vec![]).unwrap_err().to_string().contains("hunter2"));
+    }
+    assert_eq!(failing_key("[pseudonym]\nkey = \"sesame\"\n"), "pseudonym.key");
+    assert_eq!(failing_key("[telemetry]\nlog = \"assent=lo=ud\"\n"), "telemetry.log");
 }
 
 #[test]
@@ -88,10 +94,14 @@ fn a_key_digest_that_is_none_is_refused() {
 
 #[test]
 fn the_effective_configuration_hides_secrets_and_can_be_read_back() {
-    let toml = "[clickhouse]\npassword = \"hunter2\"\n[pseudonym]\nkey = \"sesame\"\n";
+    let toml = "[clickhouse]\npassword = \"hunter2\"\n[pseudonym]\nkey = \"KEY\"\n";
+    let key = crate::pipeline::PseudonymKey::generate().unwrap().to_text();
+    let toml = &toml.replace("KEY", key.trim());
     let config = load(toml, &[], vec![]).unwrap();
     let printed = toml::to_string(&config).unwrap();
-    assert!(!printed.contains("hunter2") && !printed.contains("sesame"), "{printed}");
+    assert!(!printed.contains("hunter2") && !printed.contains(key.trim()), "{printed}");
     assert!(!format!("{config:?}").contains("hunter2"));
-    load(&printed, &[], vec![]).unwrap();
+    // With stars for a key it is no configuration any more, and says so.
+    assert_eq!(failing_key(&printed), "pseudonym.key");
+    load(&printed.replace("key = \"********\"\n", ""), &[], vec![]).unwrap();
 }

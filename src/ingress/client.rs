@@ -41,8 +41,8 @@ pub enum ClientError {
     #[error("the API key has characters that a header cannot carry")]
     ApiKey,
     /// The collector refused, or the connection broke.
-    #[error("the collector answered {}: {}", .0.code(), .0.message())]
-    Status(#[from] Box<Status>),
+    #[error("the collector answered {:?}: {}", .0.code(), .0.message())]
+    Status(Box<Status>),
 }
 
 impl From<Status> for ClientError {

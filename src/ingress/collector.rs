@@ -80,7 +80,7 @@ impl proto::collector_service_server::CollectorService for Collector {
             .into_inner()
             .map(move |request| {
                 let (this, tenant) = (this.clone(), tenant.clone());
-                async move { this.ingest(&tenant, request?).await }
+                async move { this.ingest(&tenant, request.map_err(status::unreadable)?).await }
             })
             // `buffered` keeps the order of the requests.
             .buffered(STREAM_PIPELINE);

@@ -19,6 +19,7 @@ use crate::{
             collector_service_server::{CollectorServiceServer, SERVICE_NAME as COLLECTOR},
             consent_service_server::{ConsentServiceServer, SERVICE_NAME as CONSENT},
         },
+        status,
     },
 };
 
@@ -131,13 +132,10 @@ impl Bound {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(MAX_HEADER_LIST_BYTES);
         if let Some(tls) = &options.tls {
-            let read = |path: &PathBuf| {
-                std::fs::read(path).map_err(|source| ServerError::TlsFile { path: path.clone(), source })
-            };
-            let identity = Identity::from_pem(read(&tls.cert_file)?, read(&tls.key_file)?);
-            server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+            server = server.tls_config(tls_config(tls)?)?;
         }
         let router = server
+            .layer(tower::util::MapResponseLayer::new(status::rewrite_unreadable))
             .add_service(health_service)
             .add_service(reflection)
             .add_service(collector)
@@ -148,4 +146,21 @@ impl Bound {
         };
         Ok((Health(reporter), serving))
     }
+}
+
+/// Checks that the certificate and the key can be used.
+///
+/// # Errors
+/// They cannot be read, or do not belong together.
+pub fn check_tls(tls: &config::Tls) -> Result<(), ServerError> {
+    Server::builder().tls_config(tls_config(tls)?)?;
+    Ok(())
+}
+
+fn tls_config(tls: &config::Tls) -> Result<ServerTlsConfig, ServerError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| ServerError::TlsFile { path: path.clone(), source })
+    };
+    let identity = Identity::from_pem(read(&tls.cert_file)?, read(&tls.key_file)?);
+    Ok(ServerTlsConfig::new().identity(identity))
 }

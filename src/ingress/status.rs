@@ -26,7 +26,46 @@ pub fn unauthenticated(error: &AuthError) -> Status {
 #[must_use]
 pub fn invalid_argument(field: &str, rule: &str) -> Status {
     let details = ErrorDetails::with_bad_request_violation(field, rule);
-    Status::with_error_details(Code::InvalidArgument, format!("{field}: {rule}"), details)
+    let message = if rule.starts_with(field) { rule.to_owned() } else { format!("{field} {rule}") };
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// What a request is told that cannot be read at all.
+const UNREADABLE: &str = "the request cannot be read: it is larger than this collector takes, or not a message \
+    of assent.v1; sending it again does not help";
+
+/// A request of a stream that could not be read.
+#[must_use]
+pub fn unreadable(status: Status) -> Status {
+    if is_about_reading(status.code(), !status.details().is_empty()) {
+        Status::invalid_argument(UNREADABLE)
+    } else {
+        status
+    }
+}
+
+/// The transport library answers a request that is too large with OUT_OF_RANGE or, when it grows too
+/// large on decompression, RESOURCE_EXHAUSTED, and one that is no message with INTERNAL. None of them
+/// gets better by a retry, which is what a client must know. This program's own statuses of these
+/// codes carry details.
+fn is_about_reading(code: Code, has_details: bool) -> bool {
+    match code {
+        Code::OutOfRange | Code::Internal => true,
+        Code::ResourceExhausted => !has_details,
+        _ => false,
+    }
+}
+
+/// The same for a request that is the only one of its call, which no service gets to see.
+pub fn rewrite_unreadable<B>(mut response: http::Response<B>) -> http::Response<B> {
+    let headers = response.headers_mut();
+    let code = headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
+    let has_details = headers.contains_key(Status::GRPC_STATUS_DETAILS);
+    if code.is_some_and(|code| is_about_reading(code, has_details)) {
+        // Cannot fail: the message is ASCII.
+        let _ = Status::invalid_argument(UNREADABLE).add_header(headers);
+    }
+    response
 }
 
 /// The events could not be made durable.

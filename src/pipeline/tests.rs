@@ -164,6 +164,27 @@ fn every_text_is_redacted_and_every_id_is_rid_of_the_user() {
 }
 
 #[test]
+fn an_id_that_is_made_from_a_user_id_with_other_separators_is_rid_of_it_too() {
+    let (pipeline, _, _) = pipeline(Limits::default());
+    for (user, session) in [
+        ("Maria.Gonzalez@Example.com", "s-maria.gonzalez_example.com-1"),
+        ("Maria.Gonzalez@Example.com", "maria.gonzalez-example.com"),
+        ("auth0|4711abc", "auth0_4711abc:7"),
+        ("auth0|4711abc", "s.auth0.4711abc"),
+        ("maría josé", "s-mar_a_jos_"),
+    ] {
+        let mut event = event(1, user, "x");
+        event.session_id = session.to_owned();
+        let outcome = pipeline.run(&Tenant::new("acme"), vec![event], NOW);
+        let [row] = &outcome.accepted[..] else { panic!("{:?}", outcome.rejected) };
+        let stored = row.context.session_id.to_lowercase();
+        for part in ["maria", "gonzalez", "4711abc", "jos"] {
+            assert!(!stored.contains(part), "{user}: {session} is stored as {stored}");
+        }
+    }
+}
+
+#[test]
 fn what_was_received_does_not_show_in_debug() {
     let (pipeline, _, _) = pipeline(Limits::default());
     let mut canary = event(1, "canary-user", "canary text");

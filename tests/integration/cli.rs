@@ -77,6 +77,8 @@ async fn check_config_prints_what_holds_and_names_the_key_that_is_wrong() {
         ("[spool]\nmax_bytes = \"lots\"\n", "spool.max_bytes"),
         ("[ingress]\nport = 1\n", "ingress"),
         ("[policy]\nfile = \"/nowhere/policy.toml\"\n", "policy.file"),
+        ("[ingress.tls]\ncert_file = \"/nowhere/tls.crt\"\nkey_file = \"/nowhere/tls.key\"\n", "ingress.tls"),
+        ("[pseudonym]\nkey = \"abc\"\n", "pseudonym.key"),
         ("not toml", "assent.toml"),
     ] {
         std::fs::write(&file, toml).unwrap();

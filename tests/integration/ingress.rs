@@ -119,7 +119,11 @@ async fn a_request_that_is_too_large_is_refused_as_a_whole() {
     // Neither plain nor as a compressed bomb.
     for mut client in [client.clone(), client.send_compressed(CompressionEncoding::Gzip)] {
         let refused = client.collect(events(100)).await.unwrap_err();
-        assert!(matches!(refused.code(), Code::OutOfRange | Code::ResourceExhausted), "{refused}");
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        let requests = tokio_stream::iter([events(1), events(100)]);
+        let mut answers = client.collect_stream(requests).await.unwrap().into_inner();
+        assert_eq!(answers.next().await.unwrap().unwrap().accepted, 1);
+        assert_eq!(answers.next().await.unwrap().unwrap_err().code(), Code::InvalidArgument);
     }
 }
 

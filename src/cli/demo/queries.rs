@@ -48,7 +48,7 @@ pub(super) async fn silence(clickhouse: &Client, run: &Run) -> Result<Vec<Silenc
             "SELECT toString(eligibility_reason) AS reason, toString(training_scope) AS scope,
                     toString(jurisdiction) AS jurisdiction, count() AS rows
              FROM events FINAL
-             WHERE startsWith(session_id, {run:String}) AND consent_source = 'policy_default'
+             WHERE startsWith(session_id, {run:String}) AND consent_state = 'unset'
              GROUP BY eligibility_reason, training_scope, jurisdiction
              ORDER BY eligibility_reason, training_scope DESC, jurisdiction",
             &[("run", &run.prefix())],
@@ -88,7 +88,7 @@ pub(super) struct RowTexts {
 pub(super) async fn all_texts(clickhouse: &Client, run: &Run) -> Result<Vec<RowTexts>, Error> {
     clickhouse
         .query_rows(
-            "SELECT text, comment FROM events WHERE startsWith(session_id, {run:String})
+            "SELECT text, comment FROM events FINAL WHERE startsWith(session_id, {run:String})
              AND (text != '' OR comment != '')",
             &[("run", &run.prefix())],
         )

@@ -13,6 +13,9 @@ const MIN_BYTES_IN_EVENT: usize = 4;
 /// The same for the evidence of consent, which is short and written by machines.
 const MIN_BYTES_IN_EVIDENCE: usize = 3;
 
+/// What the ids that clients choose may hold besides letters and digits.
+const SEPARATORS: &str = "._:-";
+
 /// A user id to look for, without regard to the case of ASCII letters.
 pub(in crate::pipeline) struct Author<'a> {
     id: &'a str,
@@ -39,14 +42,30 @@ impl<'a> Author<'a> {
         }
     }
 
-    /// The text with `replacement` for each occurrence; `None` when there is none.
+    /// An id of the client's with `replacement` for each occurrence of the user id, as it is or with
+    /// another separator in the place of what such ids cannot hold; `None` when there is none.
     pub(in crate::pipeline) fn replaced(
         &self,
         text: &str,
-        replacement: impl FnOnce() -> String,
+        replacement: impl Fn() -> String,
     ) -> Option<String> {
+        if let Some(without) = self.replaced_form(self.id, text, &replacement) {
+            return Some(without);
+        }
+        // Where all of the user id could be part of such an id, no form but its own is likely.
+        let is_foreign = |c: char| !(c.is_ascii_alphanumeric() || SEPARATORS.contains(c));
+        if text.is_empty() || !self.id.contains(is_foreign) {
+            return None;
+        }
+        SEPARATORS.chars().find_map(|separator| {
+            let slug = self.id.replace(is_foreign, separator.encode_utf8(&mut [0; 4]));
+            self.replaced_form(&slug, text, &replacement)
+        })
+    }
+
+    fn replaced_form(&self, id: &str, text: &str, replacement: &impl Fn() -> String) -> Option<String> {
         let mut spans = Vec::new();
-        self.find_id(self.id, text, &mut spans);
+        self.find_id(id, text, &mut spans);
         if spans.is_empty() {
             return None;
         }

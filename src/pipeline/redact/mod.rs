@@ -208,9 +208,9 @@ fn pass(text: &str, author: Option<&Author<'_>>, placeholders: &mut Placeholders
 }
 
 /// Sorts spans and joins those that overlap; the widest says what the whole is, and between equals
-/// the author's own id.
+/// the rule that says more than "the author's own id".
 fn disjoint(mut spans: Vec<Span>) -> Vec<Span> {
-    spans.sort_by_key(|span| (span.start, usize::MAX - span.end, span.entity != Entity::User));
+    spans.sort_by_key(|span| (span.start, usize::MAX - span.end, span.entity == Entity::User));
     let mut joined: Vec<(Span, usize)> = Vec::with_capacity(spans.len());
     for span in spans {
         match joined.last_mut() {

@@ -265,7 +265,7 @@ fn the_author_is_found_in_texts() {
         ("I am anna_42, ANNA_42's text", "anna_42", "I am <USER>, <USER>'s text"),
         ("anna_42x xanna_42 anna_421", "anna_42", "anna_42x xanna_42 anna_421"),
         ("/users/anna_42/me?anna_42", "anna_42", "/users/<USER>/me?<USER>"),
-        ("mail anna@x.de or bob@x.de", "anna@x.de", "mail <USER> or <EMAIL_1>"),
+        ("mail anna@x.de or bob@x.de", "anna@x.de", "mail <EMAIL_1> or <EMAIL_2>"),
         ("mail anna@x.de, anna", "anna", "mail <EMAIL_1>, <USER>"),
         ("mail anna%40x.de", "anna@x.de", "mail <USER>"),
         ("I am bob", "bob", "I am bob"),

@@ -1,3 +1,88 @@
-//! The load generator.
+//! `load-tests run SCENARIO.toml`: sends events to a real collector on a fixed timetable and measures what it
+//! costs. docs/load-tests.md says what the figures mean.
+//!
+//! ```text
+//! scenario ▸ collector (child process, with its ClickHouse) ▸ consent ▸ generate ▸ send ▸ visible ▸ report
+//! ```
 
-fn main() {}
+use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+mod binary;
+mod collector;
+mod consent;
+mod generate;
+mod guard;
+mod http;
+mod machine;
+mod measure;
+mod progress;
+mod report;
+mod run;
+mod scenario;
+mod schedule;
+mod send;
+mod tally;
+mod visible;
+mod wire;
+
+/// The exit code of a scenario that cannot be used, as of a configuration of assent.
+const EXIT_SCENARIO: u8 = 64;
+
+/// Open-loop load generator and measurements for assent.
+#[derive(Debug, Parser)]
+#[command(name = "load-tests", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a collector and a local ClickHouse, play a scenario, print what it cost
+    Run(RunArgs),
+    /// Becomes the collector, which ends when this program does
+    #[command(name = guard::SUBCOMMAND, hide = true, disable_help_flag = true)]
+    Guard {
+        /// The process that waits for the collector.
+        parent: u32,
+        /// The collector's command line.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// The scenario, such as load-tests/scenarios/smoke.toml
+    scenario: PathBuf,
+    /// Write the results to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The collector to measure [default: the release build of this repository, built when it is not there]
+    #[arg(long, value_name = "FILE")]
+    assent_binary: Option<PathBuf>,
+    /// Where spool and database lie, empty or not there yet; kept [default: a folder that is removed]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Guard { parent, command } => Err(guard::become_collector(parent, &command).into()),
+        Command::Run(args) => run::start(&args),
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nothing to be done when stderr is gone.
+            let _ = writeln!(std::io::stderr(), "load-tests: {error:#}");
+            match error.downcast_ref::<scenario::ScenarioError>() {
+                Some(_) => ExitCode::from(EXIT_SCENARIO),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What has arrived in ClickHouse.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::http::Http;
+
+/// The pause between two looks. A look asks for a number that ClickHouse has at hand.
+const LOOK: Duration = Duration::from_millis(25);
+/// The pause between two counts of distinct ids, which read the whole column.
+const COUNT: Duration = Duration::from_millis(500);
+
+/// A reader of the collector's database.
+pub(crate) struct ClickHouse {
+    http: Http,
+    addr: SocketAddr,
+}
+
+/// What lies in the tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Landed {
+    /// Rows of the base table, where a client's retry may lie twice until a merge.
+    pub(crate) rows: u64,
+    /// Of them, different ids.
+    pub(crate) distinct: u64,
+    /// Rows of the four views, each of which counts an event once.
+    pub(crate) in_views: u64,
+    /// Events by their scope.
+    pub(crate) scope_none: u64,
+    pub(crate) scope_first_party: u64,
+    pub(crate) scope_affiliates: u64,
+}
+
+impl ClickHouse {
+    pub(crate) fn new(addr: SocketAddr) -> Self {
+        Self { http: Http::new(), addr }
+    }
+
+    /// Waits until there are as many rows as events were acknowledged. The answer is when that was seen; `None` when
+    /// it was not in time.
+    pub(crate) async fn wait_for_rows(
+        &self,
+        acknowledged: u64,
+        deadline: Instant,
+    ) -> anyhow::Result<Option<Instant>> {
+        loop {
+            let [rows] = self.numbers("SELECT count() FROM events").await?;
+            let now = Instant::now();
+            if rows >= acknowledged {
+                return Ok(Some(now));
+            }
+            if now >= deadline {
+                return Ok(None);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Counts everything, once all acknowledged events are there or the deadline has passed: rows that are there
+    /// twice can hide others that are missing.
+    pub(crate) async fn landed(&self, acknowledged: u64, deadline: Instant) -> anyhow::Result<Landed> {
+        loop {
+            let [rows, distinct] = self.numbers("SELECT count(), uniqExact(event_id) FROM events").await?;
+            if distinct < acknowledged && Instant::now() < deadline {
+                tokio::time::sleep(COUNT).await;
+                continue;
+            }
+            let [in_views] = self
+                .numbers(
+                    "SELECT (SELECT count() FROM typed_texts) + (SELECT count() FROM suggestions_shown) \
+                     + (SELECT count() FROM suggestion_feedback) + (SELECT count() FROM language_preferences)",
+                )
+                .await?;
+            let [scope_none, scope_first_party, scope_affiliates] = self
+                .numbers(
+                    "SELECT countIf(training_scope = 'none'), countIf(training_scope = 'first_party'), \
+                     countIf(training_scope = 'affiliates') FROM events FINAL",
+                )
+                .await?;
+            return Ok(Landed { rows, distinct, in_views, scope_none, scope_first_party, scope_affiliates });
+        }
+    }
+
+    async fn numbers<const N: usize>(&self, query: &str) -> anyhow::Result<[u64; N]> {
+        let answer = self.http.post(self.addr, "/?database=assent", query.to_owned()).await;
+        parse(&answer.with_context(|| format!("ClickHouse does not answer: {query}"))?)
+    }
+}
+
+/// One row of tab-separated numbers.
+fn parse<const N: usize>(answer: &str) -> anyhow::Result<[u64; N]> {
+    let mut numbers = [0; N];
+    let fields: Vec<&str> = answer.trim().split('\t').collect();
+    ensure!(fields.len() == N, "{answer:?} is not {N} numbers");
+    for (number, field) in numbers.iter_mut().zip(fields) {
+        *number = field.parse().with_context(|| format!("{answer:?} is not {N} numbers"))?;
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_row_of_numbers() {
+        assert_eq!(parse::<2>("12\t9\n").unwrap(), [12, 9]);
+        assert!(parse::<2>("12\n").is_err());
+        assert!(parse::<1>("Code: 60\n").is_err());
+    }
+}

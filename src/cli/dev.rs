@@ -6,7 +6,7 @@ use super::{
     Endpoints,
     local::Database,
     serve::stop_signal,
-    terminal::{BOLD, CYAN, paint, wants_colour},
+    terminal::{BOLD, CYAN, paint, program, wants_colour},
 };
 use crate::{app::App, config::Config};
 
@@ -39,6 +39,7 @@ async fn collect(config: &Config, database: &Database, stop: impl Future<Output 
 fn print_welcome(config: &Config, endpoints: &Endpoints) {
     let colour = wants_colour();
     let data_dir = config.data_dir.display();
+    let program = program();
     let grpc = endpoints.grpc.map(|addr| addr.to_string()).unwrap_or_default();
     println!("{}", paint(BOLD, "assent is up", colour));
     println!("  gRPC             {grpc}");
@@ -52,8 +53,8 @@ fn print_welcome(config: &Config, endpoints: &Endpoints) {
     println!("  data             {data_dir} (also {data_dir}/endpoints.json)");
     println!("\n{}", paint(BOLD, "what to type next", colour));
     for line in [
-        format!("assent consent set --grpc-addr {grpc} --user alice --scope first-party --state granted"),
-        format!("assent consent get --grpc-addr {grpc} --user alice"),
+        format!("{program} consent set --grpc-addr {grpc} --user alice --scope first-party --state granted"),
+        format!("{program} consent get --grpc-addr {grpc} --user alice"),
         format!(
             "curl '{}/?database={}' --data-binary 'SELECT training_scope, eligibility_reason, count() FROM events GROUP BY ALL FORMAT Pretty'",
             config.clickhouse.url, config.clickhouse.database

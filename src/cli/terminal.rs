@@ -17,6 +17,12 @@ pub(super) const RED: Style = Style("31");
 /// For commands to type.
 pub(super) const CYAN: Style = Style("36");
 
+/// This program as it was typed, so that a command which is shown works when it is copied: `assent`, or
+/// `target/release/assent`.
+pub(super) fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "assent".to_owned())
+}
+
 /// Whether standard output is a terminal that wants colour (see no-color.org).
 #[must_use]
 pub(super) fn wants_colour() -> bool {

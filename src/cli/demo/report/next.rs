@@ -1,10 +1,12 @@
 //! How to go on.
 
-use crate::cli::demo::{Target, layout::Page};
+use crate::cli::{
+    demo::{Target, layout::Page},
+    terminal::program,
+};
 
 pub(super) fn write(target: &Target<'_>, page: &mut Page) {
-    // As it was typed, so that it works again: `assent`, or `target/release/assent`.
-    let program = std::env::args().next().unwrap_or_else(|| "assent".to_owned());
+    let program = program();
     let data_dir = target.data_dir.display();
     let database = target.clickhouse.database();
     page.section("How to go on");

@@ -46,7 +46,16 @@ struct Target {
 
 async fn build(cargo: &Path) -> anyhow::Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the repository has no root")?;
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What `cargo run` tells this program about itself. A build script of a dependency asks for some of it, and
+    // would have the collector built anew, each time.
+    for (name, _) in std::env::vars_os() {
+        let name_bytes = name.as_encoded_bytes();
+        if name_bytes.starts_with(b"CARGO_MANIFEST_") || name_bytes.starts_with(b"CARGO_PKG_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
         .args(["build", "--release", "--package", NAME, "--bin", NAME])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(root)

@@ -1,0 +1,276 @@
+//! The sections of the configuration and their defaults. What a key means stands here and nowhere else.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{ByteSize, Secret, Span};
+
+/// The gRPC listener.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingress {
+    /// Where it listens; port 0 picks a free one.
+    pub grpc_addr: SocketAddr,
+    /// The largest request, compressed or not.
+    pub max_request_bytes: ByteSize,
+    /// The events of one request that are looked at; those after are rejected one by one.
+    pub max_events_per_request: u32,
+    /// The longest text of an event.
+    pub max_text_bytes: ByteSize,
+    /// How far ahead of this collector's clock an event may lie.
+    pub max_ahead: Span,
+    /// How old an event may be.
+    pub max_age: Span,
+    /// Requests under way at once on one connection.
+    pub max_concurrent_streams: u32,
+    /// Certificate and key; without them, plain text on loopback alone.
+    pub tls: Option<Tls>,
+    /// Allows a listener beyond loopback without TLS.
+    pub insecure_no_tls: bool,
+    /// Allows a listener beyond loopback without API keys.
+    pub insecure_no_auth: bool,
+}
+
+/// Certificate and key of the gRPC listener, PEM.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain.
+    pub cert_file: PathBuf,
+    /// The private key.
+    pub key_file: PathBuf,
+}
+
+/// The HTTP listener for health and metrics.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Where it listens; port 0 picks a free one.
+    pub addr: SocketAddr,
+    /// Allows it beyond loopback. It has neither TLS nor authentication, and shows counts alone.
+    pub insecure_listen_beyond_loopback: bool,
+}
+
+/// The ClickHouse server to write to.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClickHouse {
+    /// Its HTTP interface.
+    pub url: String,
+    /// Whether somebody gave the URL; `dev` and `demo` bring a server of their own if not.
+    #[serde(skip)]
+    pub url_given: bool,
+    /// The database of all tables.
+    pub database: String,
+    /// The user; needs the role `assent_collector`.
+    pub user: String,
+    /// The user's password; best given by `ASSENT_CLICKHOUSE__PASSWORD`.
+    pub password: Secret,
+    /// How long one insert may take.
+    pub insert_timeout: Span,
+    /// How long one query may take.
+    pub query_timeout: Span,
+}
+
+/// The local ClickHouse of `dev` and `demo`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocalClickHouse {
+    /// Its HTTP port; 0 picks a free one.
+    pub http_port: u16,
+    /// Its native port; 0 picks a free one.
+    pub tcp_port: u16,
+}
+
+/// The view of consent that every collector keeps.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Consent {
+    /// How often the ledger's tail is read.
+    pub refresh_interval: Span,
+    /// The oldest view that may still make a row eligible.
+    pub max_staleness: Span,
+    /// The longest time that a ledger write may take; the tail re-reads more than that.
+    pub ledger_timeout: Span,
+}
+
+/// Where the policy comes from.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyFile {
+    /// The policy file; without one, the shipped `opt-in-everywhere`.
+    pub file: Option<PathBuf>,
+}
+
+/// The key of the pseudonyms.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pseudonym {
+    /// The key file; `DATA_DIR/keys/pseudonym.key` when not given. Made with mode 0600 when it does
+    /// not exist. Collectors that share a ClickHouse must share the key.
+    pub key_file: Option<PathBuf>,
+    /// The key itself, in the key file's form; best given by `ASSENT_PSEUDONYM__KEY`.
+    pub key: Secret,
+}
+
+/// The durable queue.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// A segment file is closed when it is larger.
+    pub segment_bytes: ByteSize,
+    /// The most that may lie on disk; beyond it, requests are refused until delivery has caught up.
+    pub max_bytes: ByteSize,
+    /// The most that may wait in memory for the next commit.
+    pub max_pending_bytes: ByteSize,
+    /// When a commit is made durable.
+    pub fsync: Fsync,
+    /// The time between two fsyncs with `fsync = "interval"`.
+    pub fsync_interval: Span,
+}
+
+/// When a commit is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fsync {
+    /// Before the acknowledgement. Loses nothing.
+    EveryCommit,
+    /// Every so often. A power cut loses what was acknowledged since; kill -9 loses nothing.
+    Interval,
+    /// When the system likes. A power cut may lose anything undelivered; kill -9 loses nothing.
+    Never,
+}
+
+/// From the spool to ClickHouse.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Delivery {
+    /// The most rows of one insert.
+    pub max_rows: u32,
+    /// The most bytes of one insert.
+    pub max_bytes: ByteSize,
+    /// How long a row may wait for company.
+    pub max_age: Span,
+    /// The longest pause between two tries of an insert.
+    pub max_backoff: Span,
+    /// How long a stopping collector tries to deliver what is spooled; the rest keeps in the spool.
+    pub drain_timeout: Span,
+}
+
+/// A tenant and its API keys.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantConfig {
+    /// Its name, as in the column `tenant`.
+    pub name: String,
+    /// SHA-256 of each of its API keys, 64 hexadecimal digits.
+    pub api_key_sha256: Vec<String>,
+}
+
+/// Logs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// What is logged, in the form of `tracing`'s `EnvFilter`.
+    pub log: String,
+    /// How it is written.
+    pub log_format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+const fn seconds(n: u64) -> Span {
+    Span(Duration::from_secs(n))
+}
+
+impl Default for Ingress {
+    fn default() -> Self {
+        Self {
+            grpc_addr: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            max_request_bytes: ByteSize(8 << 20),
+            max_events_per_request: 10_000,
+            max_text_bytes: ByteSize(64 << 10),
+            max_ahead: seconds(5 * 60),
+            max_age: seconds(30 * 86_400),
+            max_concurrent_streams: 256,
+            tls: None,
+            insecure_no_tls: false,
+            insecure_no_auth: false,
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { addr: SocketAddr::from(([127, 0, 0, 1], 9464)), insecure_listen_beyond_loopback: false }
+    }
+}
+
+impl Default for ClickHouse {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:8123".to_owned(),
+            url_given: false,
+            database: "assent".to_owned(),
+            user: "default".to_owned(),
+            password: Secret::default(),
+            insert_timeout: seconds(60),
+            query_timeout: seconds(30),
+        }
+    }
+}
+
+impl Default for LocalClickHouse {
+    fn default() -> Self {
+        Self { http_port: 8123, tcp_port: 9000 }
+    }
+}
+
+impl Default for Consent {
+    fn default() -> Self {
+        Self {
+            refresh_interval: Span(Duration::from_millis(200)),
+            max_staleness: seconds(5),
+            ledger_timeout: seconds(5),
+        }
+    }
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            segment_bytes: ByteSize(64 << 20),
+            max_bytes: ByteSize(10 << 30),
+            max_pending_bytes: ByteSize(32 << 20),
+            fsync: Fsync::EveryCommit,
+            fsync_interval: Span(Duration::from_millis(100)),
+        }
+    }
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            max_rows: 100_000,
+            max_bytes: ByteSize(48 << 20),
+            max_age: seconds(1),
+            max_backoff: seconds(15),
+            drain_timeout: seconds(10),
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { log: "info".to_owned(), log_format: LogFormat::Text }
+    }
+}

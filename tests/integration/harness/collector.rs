@@ -125,6 +125,10 @@ impl Setup {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
+        // Far below the patience of the tests, so that one answer which never comes fails none of them.
+        command
+            .env("ASSENT_CLICKHOUSE__INSERT_TIMEOUT", "20s")
+            .env("ASSENT_CLICKHOUSE__QUERY_TIMEOUT", "10s");
         if let Some(policy) = &self.policy {
             command.arg("--policy").arg(policy);
         }

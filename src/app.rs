@@ -16,7 +16,11 @@ use std::{
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::ExposeSecret as _;
-use tokio::{sync::watch, task::JoinSet, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -31,6 +35,8 @@ use crate::{
     spool, telemetry,
 };
 
+/// How long a stopping collector waits for requests under way; a commit takes milliseconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often readiness and gauges are brought up to date.
 const STATE_INTERVAL: Duration = Duration::from_millis(200);
 /// The pause between two tries to record the policy.
@@ -88,6 +94,8 @@ pub struct App {
     tasks: JoinSet<Result<&'static str, AppError>>,
     readiness: watch::Receiver<Readiness>,
     stop_ingress: CancellationToken,
+    ingress_ended: CancellationToken,
+    listener: AbortHandle,
     stop_rest: CancellationToken,
     delivery: delivery::Handle,
     writer: spool::WriterHandle,
@@ -160,7 +168,12 @@ impl App {
         let handle = delivery.handle();
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move { serving.await.map(|()| "the gRPC listener").map_err(Into::into) });
+        let ingress_ended = CancellationToken::new();
+        let ended = ingress_ended.clone().drop_guard();
+        let listener = tasks.spawn(async move {
+            let _ended = ended;
+            serving.await.map(|()| "the gRPC listener").map_err(Into::into)
+        });
         let admin_stop = stop_rest.clone().cancelled_owned();
         let admin_readiness = readiness.clone();
         let admin_metrics = metrics.clone();
@@ -200,6 +213,8 @@ impl App {
             tasks,
             readiness,
             stop_ingress,
+            ingress_ended,
+            listener,
             stop_rest,
             delivery: handle,
             writer: opened.writer,
@@ -249,15 +264,21 @@ impl App {
 
     async fn drain(&mut self) {
         self.stop_ingress.cancel();
-        // The listener's task ends when every request under way has its answer; the spool's writer
-        // ends when the last appender is gone, and only then does delivery know the end.
+        // The listener ends when every request under way has its answer. A client may keep a stream open
+        // for as long as it likes, so that is not waited for without end: what such a stream sends
+        // once the spool is closed is refused with UNAVAILABLE.
+        let _ = tokio::time::timeout(ANSWER_TIMEOUT, self.ingress_ended.cancelled()).await;
+        // Only when nothing can be appended any more does delivery know the end.
         self.writer.close().await;
         self.delivery.finish();
         self.delivery.finished().await;
         self.stop_rest.cancel();
+        // Streams that are still open have nobody behind them any more.
+        self.listener.abort();
         while let Some(ended) = self.tasks.join_next().await {
             match ended {
                 Ok(Ok(_)) => {}
+                Err(error) if error.is_cancelled() => {}
                 Ok(Err(error)) => tracing::error!(%error, "a part failed while draining"),
                 Err(error) => tracing::error!(%error, "a part failed while draining"),
             }

@@ -12,7 +12,7 @@ use assent::ingress::client::Client;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::harness::{Collector, Database, Fault, Proxy, Setup, event};
+use crate::harness::{Collector, Database, Fault, Proxy, Setup, channel, event};
 
 /// Sends until the collector is gone, each event once, and keeps what was acknowledged.
 struct Load {
@@ -152,4 +152,24 @@ async fn a_drain_that_cannot_deliver_ends_in_time_and_keeps_the_spool() {
     proxy.set(Fault::None);
     let _again = setup.start().await;
     assert_eq!(database.wait_for(&ids).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_open_stream_does_not_hold_up_the_end() {
+    use assent::ingress::proto::{CollectRequest, collector_service_client::CollectorServiceClient};
+    use tokio_stream::StreamExt as _;
+    let database = Database::new().await;
+    let setup = Setup::new(&database);
+    let collector = setup.start_ready().await;
+    let (requests, stream) = tokio::sync::mpsc::channel(1);
+    let mut client = CollectorServiceClient::new(channel(&collector.grpc).await.unwrap());
+    let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
+    let mut answers = client.collect_stream(stream).await.unwrap().into_inner();
+    requests.send(CollectRequest { events: vec![event("ann").build()] }).await.unwrap();
+    assert_eq!(answers.next().await.unwrap().unwrap().accepted, 1);
+    // The client keeps its side open.
+    assert_eq!(collector.terminate().await.code(), Some(0));
+    assert!(!setup.log().contains("not everything was delivered"));
+    assert_eq!(database.count("events").await, 1);
+    drop(requests);
 }

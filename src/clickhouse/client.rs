@@ -130,6 +130,17 @@ impl Client {
         Ok(rows)
     }
 
+    /// The same for a query that needs no database, which may not be there yet.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn query_rows_outside<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, Error> {
+        let mut outside = self.clone();
+        // Every server has it, and everybody may be in it.
+        "system".clone_into(&mut outside.database);
+        outside.query_rows(sql, &[]).await
+    }
+
     /// Runs a query and hands its answer, in the given format, to `take`, a piece at a time as it
     /// comes in. Pieces end anywhere.
     ///

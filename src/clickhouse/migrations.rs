@@ -38,6 +38,10 @@ const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations
     ENGINE = ReplacingMergeTree
     ORDER BY name";
 
+/// The oldest server on which views count an event once by its narrowest scope: older ones prune
+/// partitions before FINAL, and so lose sight of the narrower copy (docs/adr/0006-events-table.md).
+const OLDEST_SERVER: (u32, u32) = (26, 3);
+
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -58,6 +62,15 @@ pub enum MigrateError {
         /// Why.
         source: Error,
     },
+    /// The server is too old to keep what the views promise.
+    #[error(
+        "ClickHouse {version} is too old: before {}.{} a view can show a row as eligible whose narrower copy \
+         lies in another partition", OLDEST_SERVER.0, OLDEST_SERVER.1
+    )]
+    TooOld {
+        /// What the server says it is.
+        version: String,
+    },
     /// A migration was changed after it had been applied.
     #[error(
         "{name} was applied in another form ({applied}, and this program has {known}): \
@@ -71,6 +84,11 @@ pub enum MigrateError {
         /// The checksum of this program's.
         known: String,
     },
+}
+
+#[derive(Deserialize)]
+struct Server {
+    version: String,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -88,6 +106,13 @@ pub async fn migrate(client: &Client) -> Result<Report, MigrateError> {
         let step = step.to_owned();
         move |source| MigrateError::Statement { step, source }
     };
+    let servers: Vec<Server> = client
+        .query_rows_outside("SELECT version() AS version")
+        .await
+        .map_err(failed("asking for the version"))?;
+    if let Some(Server { version }) = servers.into_iter().find(|server| !is_new_enough(&server.version)) {
+        return Err(MigrateError::TooOld { version });
+    }
     client.create_database().await.map_err(failed("making the database"))?;
     client.execute(RECORD_TABLE).await.map_err(failed("making schema_migrations"))?;
     let applied: Vec<Applied> = client
@@ -117,6 +142,15 @@ pub async fn migrate(client: &Client) -> Result<Report, MigrateError> {
         report.applied.push(migration.name.to_owned());
     }
     Ok(report)
+}
+
+/// A version that cannot be read is let through: a build of somebody's own knows better.
+fn is_new_enough(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
+    match (parts.next().flatten(), parts.next().flatten()) {
+        (Some(major), Some(minor)) => (major, minor) >= OLDEST_SERVER,
+        _ => true,
+    }
 }
 
 fn checksum(sql: &str) -> String {
@@ -171,6 +205,20 @@ mod tests {
         files.sort();
         let listed: Vec<_> = MIGRATIONS.iter().map(|it| format!("{}.sql", it.name)).collect();
         assert_eq!(files, listed);
+    }
+
+    #[test]
+    fn a_server_must_be_new_enough_for_the_views() {
+        for (version, enough) in [
+            ("26.7.2.1", true),
+            ("26.3.1.1", true),
+            ("26.2.9.9", false),
+            ("25.12.1.1", false),
+            ("27.1", true),
+            ("head", true),
+        ] {
+            assert_eq!(is_new_enough(version), enough, "{version}");
+        }
     }
 
     #[test]

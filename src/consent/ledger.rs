@@ -195,8 +195,10 @@ impl Ledger {
         match &recorded {
             Ok(record) => self.apply(change, record.consent_version),
             Err(_) if change.state == ConsentState::Denied => {
-                // Above all that is known here, so that nothing but a later change undoes it.
-                let version = self.replica.known(&change.subject_id).version().saturating_add(1);
+                // With the newest version that is known here: between two of one version the denial counts,
+                // and rows must never carry a version that the ledger has not given, or they would seem
+                // newer than a later denial.
+                let version = self.replica.known(&change.subject_id).version();
                 self.apply(change, version);
             }
             Err(_) => {}

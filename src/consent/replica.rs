@@ -373,7 +373,10 @@ impl Replica {
         let said_no_since = |scope| {
             let shard = read(self.shard(&record.subject_id));
             let no = shard.get(&record.subject_id).and_then(|entry| entry[slot(scope)].no_version());
-            no.is_some_and(|no| no > record.consent_version)
+            // A "yes" and a "no" of one version were made at once, and then the "no" counts. A row that
+            // stands on silence may have the version of the taking back which left it.
+            let own_counts = record.reason == EligibilityReason::Granted;
+            no.is_some_and(|no| no > record.consent_version || (own_counts && no == record.consent_version))
         };
         if said_no_since(ConsentScope::FirstParty) {
             return Decision::none(EligibilityReason::WithdrawnBeforeWrite);

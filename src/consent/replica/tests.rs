@@ -128,6 +128,26 @@ fn a_no_between_receipt_and_seal_narrows_though_a_yes_came_after_it() {
 }
 
 #[test]
+fn a_no_of_the_row_s_own_version_narrows_it_under_a_later_yes() {
+    use ConsentState::{Denied, Granted};
+    let replica = replica();
+    for (state, version) in [(Granted, 2), (Denied, 2), (Granted, 3)] {
+        replica.apply_row(&row(1, state, version, "k1"));
+    }
+    let record = SealRecord { consent_version: 2, ..seal_record(1) };
+    assert_eq!(replica.decide_for_seal(&Policy::builtin(), &record).training_scope, TrainingScope::None);
+}
+
+#[test]
+fn a_denial_that_nobody_recorded_counts_even_for_somebody_unknown() {
+    let replica = replica();
+    let first = ConsentScope::FirstParty;
+    replica.apply(subject(1), first, ConsentState::Denied, Source::UserSetting, "", 0);
+    let known = replica.known(&subject(1));
+    assert_eq!((known.first_party.state, known.version()), (ConsentState::Denied, 0));
+}
+
+#[test]
 fn a_no_to_affiliates_in_between_leaves_first_party() {
     let replica = replica();
     let said = |scope, state, version| {

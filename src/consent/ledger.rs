@@ -191,15 +191,15 @@ impl Ledger {
     pub async fn set(&self, change: &Change) -> Result<Record, LedgerError> {
         let stripe = usize::from(change.subject_id.as_bytes()[0]) % STRIPES;
         let _in_order = self.stripes[stripe].lock().await;
-        let recorded = self.record(change).await;
+        let mut newest = self.replica.known(&change.subject_id).version();
+        let recorded = self.record(change, &mut newest).await;
         match &recorded {
             Ok(record) => self.apply(change, record.consent_version),
             Err(_) if change.state == ConsentState::Denied => {
-                // With the newest version that is known here: between two of one version the denial counts,
-                // and rows must never carry a version that the ledger has not given, or they would seem
-                // newer than a later denial.
-                let version = self.replica.known(&change.subject_id).version();
-                self.apply(change, version);
+                // With the newest version that was seen: between two of one version the denial counts, and
+                // rows must never carry a version that the ledger has not given, or they would seem newer
+                // than a later denial.
+                self.apply(change, newest);
             }
             Err(_) => {}
         }
@@ -213,11 +213,12 @@ impl Ledger {
 
     /// Appends the change. A denial, or the taking back of an answer, is appended once more, above
     /// whatever overtook it, until it is the newest change of its subject: nothing that was
-    /// acknowledged before it may count after it.
-    async fn record(&self, change: &Change) -> Result<Record, LedgerError> {
-        let newest = self.newest(change, None).await.map_err(LedgerError::NotRecorded)?;
-        // What this collector denied by itself while the ledger was away has a version too.
-        let mut version = newest.version.max(self.replica.known(&change.subject_id).version());
+    /// acknowledged before it may count after it. `newest` is the newest version known here, and then
+    /// the newest that the ledger showed besides this change.
+    async fn record(&self, change: &Change, newest: &mut u32) -> Result<Record, LedgerError> {
+        let before = self.newest(change, None).await.map_err(LedgerError::NotRecorded)?;
+        *newest = before.version.max(*newest);
+        let mut version = *newest;
         let narrows = change.state != ConsentState::Granted;
         for _ in 0..MAX_OVERTAKES {
             version = version.saturating_add(1);
@@ -232,7 +233,7 @@ impl Ledger {
                 Err(_) => Newest { version, recorded_at_us: 0 },
             };
             if narrows && after.version > version {
-                version = after.version;
+                (*newest, version) = (after.version, after.version);
                 continue;
             }
             return Ok(Record {

@@ -98,9 +98,12 @@ pub fn ledger(error: &LedgerError) -> Status {
         LedgerError::OutcomeUnknown { .. } => Status::unavailable(
             "nobody knows whether the change was recorded; send it again (a denial already holds on this collector)",
         ),
-        _ => Status::unavailable(
-            "the consent ledger cannot be reached; try again (a denial already holds on this collector)",
+        LedgerError::NotRecorded(_) | LedgerError::Overtaken => Status::unavailable(
+            "the change was not recorded; send it again (a denial already holds on this collector)",
         ),
+        LedgerError::Read(_) | LedgerError::Unknown { .. } => {
+            Status::unavailable("the consent ledger cannot be read; try again")
+        }
     }
 }
 

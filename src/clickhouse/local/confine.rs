@@ -16,7 +16,7 @@ pub(super) fn confine(data: &Path, library: &Path) -> Result<bool, landlock::Rul
         ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
         RulesetCreatedAttr as _, RulesetStatus, path_beneath_rules,
     };
-    // What ABI 1 knows; newer kernels confine more, as far as they can.
+    // All that this version knows; an older kernel confines what it can.
     let abi = ABI::V5;
     let read = AccessFs::from_read(abi);
     let look = AccessFs::ReadFile | AccessFs::ReadDir;

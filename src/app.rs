@@ -30,7 +30,12 @@ use crate::{
     config::{Config, ConfigError},
     consent::{Ledger, Policy, PolicyStore, Replica, StampingView, record_policy},
     delivery::{self, Delivery, EventEncoder, StateFile},
-    ingress::{self, EventAppender, collector::Collector, consent::Consent, server::Health},
+    ingress::{
+        self, EventAppender,
+        collector::Collector,
+        consent::{self, Consent},
+        server::Health,
+    },
     pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor},
     spool, telemetry,
 };
@@ -147,13 +152,15 @@ impl App {
         let (readiness_tx, readiness) = watch::channel(Readiness::STARTING);
         let (stop_ingress, stop_rest) = (CancellationToken::new(), CancellationToken::new());
         let collector = Collector::new(Arc::clone(&credentials), Arc::new(pipeline), appender.clone());
-        let consent = Consent::new(
+        let consent = Consent::new(consent::Parts {
             credentials,
             ledger,
-            Arc::clone(&policies),
-            Arc::clone(&pseudonymiser),
-            Arc::clone(&redactor),
-        );
+            replica: replica.clone(),
+            policies: Arc::clone(&policies),
+            pseudonymiser: Arc::clone(&pseudonymiser),
+            redactor: Arc::clone(&redactor),
+            controllers: Arc::new(config.controllers()),
+        });
         let (health, serving) =
             grpc.serve(&config.ingress, collector, consent, stop_ingress.clone().cancelled_owned())?;
         let delivery = Delivery::new(

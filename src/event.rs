@@ -171,6 +171,14 @@ impl Micros {
     }
 }
 
+impl fmt::Display for Micros {
+    /// As RFC 3339, in UTC.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = i32::try_from(self.0.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
+        prost_types::Timestamp { seconds: self.0.div_euclid(1_000_000), nanos }.fmt(f)
+    }
+}
+
 /// Where a person is: an ISO 3166-1 alpha-2 or 3166-2 code in upper case, or unknown (empty).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Jurisdiction {

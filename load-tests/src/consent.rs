@@ -55,6 +55,7 @@ fn changes(person: &Person) -> Vec<proto::SetConsentRequest> {
         jurisdiction: person.jurisdiction.to_owned(),
         evidence: "load test".to_owned(),
         actor: "self".to_owned(),
+        ..proto::SetConsentRequest::default()
     };
     answers.iter().map(change).collect()
 }

@@ -2,7 +2,7 @@
 //! its checksum in `schema_migrations`.
 //!
 //! Several collectors may migrate at once, and a migration that was cut short is begun again: every
-//! statement in them must be one that can be repeated (`IF NOT EXISTS`, `OR REPLACE`). A file that
+//! statement in them must be one that can be repeated (`IF [NOT] EXISTS`). A file that
 //! was applied is never changed; what it lacks comes in a later one.
 
 use ring::digest::{SHA256, digest};
@@ -26,8 +26,14 @@ macro_rules! migrations {
     };
 }
 
-const MIGRATIONS: [Migration; 5] =
-    migrations!["0001_events", "0002_consent", "0003_records", "0004_views", "0005_rollups"];
+const MIGRATIONS: [Migration; 6] = migrations![
+    "0001_events",
+    "0002_consent",
+    "0003_records",
+    "0004_views",
+    "0005_rollups",
+    "0006_consent_evidence"
+];
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations
     (
@@ -185,12 +191,21 @@ mod tests {
                     .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"))
                     .collect();
                 let first = code.first().copied().unwrap_or_default();
-                assert!(
-                    first.starts_with("CREATE") && first.contains("IF NOT EXISTS"),
-                    "{}: {first}",
-                    migration.name
-                );
-                assert_eq!(code.iter().filter(|line| line.starts_with("CREATE")).count(), 1, "{first}");
+                let repeatable = if first.starts_with("ALTER") {
+                    let actions: Vec<_> = code
+                        .iter()
+                        .filter(|line| ["ADD ", "DROP ", "MATERIALIZE "].iter().any(|it| line.contains(it)))
+                        .collect();
+                    !actions.is_empty()
+                        && actions.iter().all(|it| it.contains("EXISTS ") || it.contains("MATERIALIZE"))
+                } else {
+                    first.starts_with("CREATE") && first.contains("IF NOT EXISTS")
+                };
+                assert!(repeatable, "{}: {first}", migration.name);
+                let starts = ["CREATE", "ALTER"];
+                let statements =
+                    code.iter().filter(|line| starts.iter().any(|it| line.starts_with(it))).count();
+                assert_eq!(statements, 1, "{first}");
             }
         }
     }

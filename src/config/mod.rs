@@ -15,8 +15,8 @@ mod sections;
 pub mod units;
 
 pub use sections::{
-    Admin, ClickHouse, Consent, Delivery, Fsync, Ingress, LocalClickHouse, LogFormat, PolicyFile, Pseudonym,
-    Spool, Telemetry, TenantConfig, Tls,
+    Admin, ClickHouse, Consent, Controller, Delivery, Fsync, Ingress, LocalClickHouse, LogFormat, PolicyFile,
+    Pseudonym, Spool, Telemetry, TenantConfig, Tls,
 };
 
 use crate::{pipeline, spool};
@@ -42,6 +42,8 @@ pub struct Config {
     pub consent: Consent,
     /// What silence means, and the rest of the policy.
     pub policy: PolicyFile,
+    /// Who decides about the processing, as receipts of consent name them.
+    pub controller: Controller,
     /// The key of the pseudonyms.
     pub pseudonym: Pseudonym,
     /// The durable queue.
@@ -100,6 +102,7 @@ impl Default for Config {
             local_clickhouse: LocalClickHouse::default(),
             consent: Consent::default(),
             policy: PolicyFile::default(),
+            controller: Controller::default(),
             pseudonym: Pseudonym::default(),
             spool: Spool::default(),
             delivery: Delivery::default(),
@@ -259,6 +262,16 @@ impl Config {
                 key_digests: tenant.api_key_sha256.clone(),
             })
             .collect()
+    }
+
+    /// Who decides about the processing of a tenant's data.
+    #[must_use]
+    pub fn controllers(&self) -> crate::consent::receipt::Controllers {
+        let own = |tenant: &TenantConfig| Some((tenant.name.clone(), tenant.controller.clone()?));
+        crate::consent::receipt::Controllers {
+            of_tenants: self.tenants.iter().filter_map(own).collect(),
+            of_others: self.controller.clone(),
+        }
     }
 
     /// The validator's limits.

@@ -95,6 +95,8 @@ pub struct Consent {
     pub ledger_timeout: Span,
 }
 
+pub use crate::consent::receipt::Controller;
+
 /// Where the policy comes from.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -166,6 +168,9 @@ pub struct TenantConfig {
     pub name: String,
     /// SHA-256 of each of its API keys, 64 hexadecimal digits.
     pub api_key_sha256: Vec<String>,
+    /// Who decides about the processing, for receipts; that of the top level when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<Controller>,
 }
 
 /// Logs.

@@ -1,6 +1,6 @@
 //! The decision: a pure function of (consent, policy, event) to scope and reason.
 //!
-//! For one scope, the first rule that applies decides:
+//! For one scope, the first [`Rule`] that applies decides:
 //!
 //! | # | when | reason | eligible |
 //! |---|---|---|---|
@@ -90,6 +90,92 @@ impl Decision {
     }
 }
 
+/// A rule about one scope. Their order is that of the table above, and the first that applies decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The view of consent is stale or still loading.
+    ViewUnknown = 1,
+    /// The policy excludes the kind of event or the feature.
+    Excluded = 2,
+    /// The person said no.
+    SaidNo = 3,
+    /// A Global Privacy Control signal, which the policy takes for a no to this scope.
+    PrivacyControl = 4,
+    /// The person said yes, to terms that no longer count.
+    OutdatedTerms = 5,
+    /// The person said yes.
+    SaidYes = 6,
+    /// Silence, where it means no.
+    SilenceMeansNo = 7,
+    /// Silence, where it means yes.
+    SilenceMeansYes = 8,
+}
+
+impl Rule {
+    /// All of them, in their order.
+    pub const ALL: [Self; 8] = [
+        Self::ViewUnknown,
+        Self::Excluded,
+        Self::SaidNo,
+        Self::PrivacyControl,
+        Self::OutdatedTerms,
+        Self::SaidYes,
+        Self::SilenceMeansNo,
+        Self::SilenceMeansYes,
+    ];
+
+    /// What follows when it decides.
+    #[must_use]
+    pub const fn reason(self) -> EligibilityReason {
+        match self {
+            Self::ViewUnknown => EligibilityReason::ConsentUnknown,
+            Self::Excluded => EligibilityReason::ExcludedByPolicy,
+            Self::SaidNo => EligibilityReason::Denied,
+            Self::PrivacyControl => EligibilityReason::GpcSignal,
+            Self::OutdatedTerms => EligibilityReason::PolicyOutdated,
+            Self::SaidYes => EligibilityReason::Granted,
+            Self::SilenceMeansNo => EligibilityReason::UnsetOptIn,
+            Self::SilenceMeansYes => EligibilityReason::GrantedByDefault,
+        }
+    }
+
+    /// Whether it applies, given that none before it did.
+    #[must_use]
+    pub fn applies(
+        self,
+        consent: &Consent,
+        policy: &Policy,
+        facts: &ConsentFacts<'_>,
+        scope: ConsentScope,
+    ) -> bool {
+        let Consent::Known(known) = consent else { return self == Self::ViewUnknown };
+        let said = known.scope(scope);
+        match self {
+            Self::ViewUnknown => false,
+            Self::Excluded => policy.excludes(facts.event_type, facts.feature),
+            Self::SaidNo => said.state == ConsentState::Denied,
+            Self::PrivacyControl => facts.gpc && policy.gpc_denies(scope),
+            Self::OutdatedTerms => said.state == ConsentState::Granted && !policy.terms_count(&said.terms),
+            Self::SaidYes => said.state == ConsentState::Granted,
+            Self::SilenceMeansNo => policy.silence(facts.jurisdiction, scope) == SilenceMeans::OptIn,
+            Self::SilenceMeansYes => true,
+        }
+    }
+}
+
+/// The rule that decides for one scope alone.
+#[must_use]
+pub fn deciding_rule(
+    consent: &Consent,
+    policy: &Policy,
+    facts: &ConsentFacts<'_>,
+    scope: ConsentScope,
+) -> Rule {
+    let mut rules = Rule::ALL.into_iter();
+    // The last rule always applies, so there is one; were there none, nobody could say.
+    rules.find(|rule| rule.applies(consent, policy, facts, scope)).unwrap_or(Rule::ViewUnknown)
+}
+
 /// Decides for one scope alone.
 #[must_use]
 pub fn decide_scope(
@@ -98,25 +184,7 @@ pub fn decide_scope(
     facts: &ConsentFacts<'_>,
     scope: ConsentScope,
 ) -> EligibilityReason {
-    let Consent::Known(known) = consent else { return EligibilityReason::ConsentUnknown };
-    if policy.excludes(facts.event_type, facts.feature) {
-        return EligibilityReason::ExcludedByPolicy;
-    }
-    let said = known.scope(scope);
-    if said.state == ConsentState::Denied {
-        return EligibilityReason::Denied;
-    }
-    if facts.gpc && policy.gpc_denies(scope) {
-        return EligibilityReason::GpcSignal;
-    }
-    match said.state {
-        ConsentState::Granted if policy.terms_count(&said.terms) => EligibilityReason::Granted,
-        ConsentState::Granted => EligibilityReason::PolicyOutdated,
-        ConsentState::Unset | ConsentState::Denied => match policy.silence(facts.jurisdiction, scope) {
-            SilenceMeans::OptIn => EligibilityReason::UnsetOptIn,
-            SilenceMeans::OptOut => EligibilityReason::GrantedByDefault,
-        },
-    }
+    deciding_rule(consent, policy, facts, scope).reason()
 }
 
 /// Decides who may train on an event.

@@ -6,18 +6,21 @@
 //! ```
 //!
 //! [`vocabulary`] has the words, [`policy`] what silence means where, [`decision`] the pure function
-//! from both to a stamp, [`ledger`] the append-only record, and [`replica`] what a collector knows of
-//! it. `docs/consent.md` says in prose what holds.
+//! from both to a stamp, [`explain`] the same in words, [`ledger`] the append-only record, [`receipt`]
+//! what a person gets of it, and [`replica`] what a collector knows of it. `docs/consent.md` says in
+//! prose what holds.
 
 pub mod decision;
+pub mod explain;
 pub mod ledger;
 pub mod policy;
+pub mod receipt;
 pub mod replica;
 pub mod view;
 pub mod vocabulary;
 
-pub use decision::{Consent, Decision, Known, ScopeConsent, decide, decide_scope, seal};
-pub use ledger::{Change, Ledger, LedgerError, Record};
+pub use decision::{Consent, Decision, Known, Rule, ScopeConsent, decide, decide_scope, seal};
+pub use ledger::{Change, ClientInfo, Ledger, LedgerError, Record};
 pub use policy::{Policy, PolicyError, PolicyStore, record_policy};
 pub use replica::{Replica, ReplicaOptions};
 pub use view::StampingView;

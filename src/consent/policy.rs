@@ -29,6 +29,17 @@ pub enum SilenceMeans {
     OptOut,
 }
 
+impl SilenceMeans {
+    /// The answer that silence is taken for.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::OptIn => "no",
+            Self::OptOut => "yes",
+        }
+    }
+}
+
 /// A policy that cannot be used. It is refused whole.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -118,6 +129,14 @@ struct Exclude {
     event_types: Vec<String>,
     #[serde(default)]
     features: BTreeSet<String>,
+}
+
+/// STANDIN
+pub struct PlaceRule {
+    /// means
+    pub means: SilenceMeans,
+    /// from
+    pub from: String,
 }
 
 /// A policy.
@@ -216,6 +235,12 @@ impl Policy {
             ConsentScope::FirstParty => rule.first_party,
             ConsentScope::Affiliates => rule.affiliates,
         }
+    }
+
+    /// STANDIN
+    #[must_use]
+    pub fn place_rule(&self, place: Jurisdiction, scope: ConsentScope) -> PlaceRule {
+        PlaceRule { means: self.silence(place, scope), from: format!("jurisdictions.{}", place.as_str()) }
     }
 
     fn strictest(&self) -> Rule {

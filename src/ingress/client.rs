@@ -144,4 +144,25 @@ impl Client {
         let request = self.request(query);
         Ok(self.consent.clone().list_consent_history(request).await?.into_inner())
     }
+
+    /// Asks what would be decided about an event of a person, and why.
+    ///
+    /// # Errors
+    /// It was refused, or the ledger could not be read.
+    pub async fn explain_decision(
+        &self,
+        query: proto::ExplainDecisionRequest,
+    ) -> Result<proto::ExplainDecisionResponse, ClientError> {
+        let request = self.request(query);
+        Ok(self.consent.clone().explain_decision(request).await?.into_inner())
+    }
+
+    /// Asks for a person's receipt.
+    ///
+    /// # Errors
+    /// It was refused, or the ledger could not be read.
+    pub async fn consent_receipt(&self, user_id: String) -> Result<String, ClientError> {
+        let request = self.request(proto::GetConsentReceiptRequest { user_id });
+        Ok(self.consent.clone().get_consent_receipt(request).await?.into_inner().receipt_json)
+    }
 }

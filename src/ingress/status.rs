@@ -96,10 +96,13 @@ fn exhausted(message: &str, retry_after: Duration) -> Status {
 pub fn ledger(error: &LedgerError) -> Status {
     match error {
         LedgerError::OutcomeUnknown { .. } => Status::unavailable(
-            "nobody knows whether the change was recorded; send it again (a denial already holds on this collector)",
+            "nobody knows whether the change was recorded; send it again (a no already holds on this collector)",
         ),
         LedgerError::NotRecorded(_) | LedgerError::Overtaken => Status::unavailable(
-            "the change was not recorded; send it again (a denial already holds on this collector)",
+            "the change was not recorded; send it again (a no already holds on this collector)",
+        ),
+        LedgerError::RequestReused => Status::already_exists(
+            "request_id was used for another change of this person; give every change an id of its own",
         ),
         LedgerError::Read(_) | LedgerError::Unknown { .. } => {
             Status::unavailable("the consent ledger cannot be read; try again")

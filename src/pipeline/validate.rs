@@ -270,16 +270,21 @@ impl Validator {
     }
 }
 
-/// Any version; hyphenated, in any case. The nil UUID is what an unset one looks like.
 fn event_id(sent: &str) -> Result<Uuid, Violation> {
-    // `Uuid::parse_str` also takes braces, `urn:uuid:` and no hyphens: two forms of one id would be
-    // no harm, but the contract has one.
-    Uuid::parse_str(sent).ok().filter(|id| sent.len() == 36 && !id.is_nil()).ok_or_else(|| {
+    uuid(sent).ok_or_else(|| {
         Violation::new(
             RejectionReason::InvalidEventId,
             "event_id must be a UUID of 36 characters with hyphens, and not the nil UUID",
         )
     })
+}
+
+/// Any version; hyphenated, in any case. The nil UUID is what an unset one looks like.
+#[must_use]
+pub fn uuid(sent: &str) -> Option<Uuid> {
+    // `Uuid::parse_str` also takes braces, `urn:uuid:` and no hyphens: two forms of one id would be
+    // no harm, but the contract has one.
+    Uuid::parse_str(sent).ok().filter(|id| sent.len() == 36 && !id.is_nil())
 }
 
 /// Checks the form of a `user_id`, for the consent service too.

@@ -171,7 +171,7 @@ fn reading_time(suggestion: &str) -> Duration {
 }
 
 fn consent(change: &ConsentChange, people: &HashMap<&str, (usize, &Person)>) -> proto::SetConsentRequest {
-    let jurisdiction = people.get(change.user_id.as_str()).map(|(_, person)| person.jurisdiction.clone());
+    let person = people.get(change.user_id.as_str()).map(|(_, person)| *person);
     proto::SetConsentRequest {
         user_id: change.user_id.clone(),
         scope: match change.scope {
@@ -191,9 +191,13 @@ fn consent(change: &ConsentChange, people: &HashMap<&str, (usize, &Person)>) -> 
             Source::Import => proto::ConsentSource::Import,
         }
         .into(),
-        jurisdiction: jurisdiction.unwrap_or_default(),
+        jurisdiction: person.map(|it| it.jurisdiction.clone()).unwrap_or_default(),
         evidence: change.evidence.clone(),
         actor: change.actor.clone(),
+        // Were the answer lost, the same change could be sent again and would be recorded once.
+        request_id: Uuid::now_v7().to_string(),
+        client: person.map(|it| client(it.client)),
+        ..proto::SetConsentRequest::default()
     }
 }
 

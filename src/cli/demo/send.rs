@@ -76,6 +76,7 @@ pub(super) async fn take_back_answers(bundle: &Bundle, client: &Client) -> anyho
                 jurisdiction: person.jurisdiction.clone(),
                 evidence: "a new run of the demo".to_owned(),
                 actor: "assent-demo".to_owned(),
+                ..proto::SetConsentRequest::default()
             };
             client.set_consent(change).await.context("an earlier answer could not be taken back")?;
             taken_back += 1;

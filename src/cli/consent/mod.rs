@@ -1,16 +1,19 @@
-//! `assent consent set|get|history`: what the settings page does, from a terminal.
+//! `assent consent set|get|history|explain|receipt`: what the settings page does, from a terminal.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use secrecy::SecretString;
+use uuid::Uuid;
 
 use super::endpoints::Endpoints;
 use crate::{
     consent::{ConsentScope, ConsentState, Source},
     ingress::{client::Client, proto, wire},
 };
+
+mod explain;
 
 /// Where a collector answers when nobody says otherwise.
 const DEFAULT_ADDR: &str = "127.0.0.1:50051";
@@ -26,6 +29,10 @@ pub(super) enum Command {
     Get(PersonArgs),
     /// Print every change, newest first
     History(PersonArgs),
+    /// Print what would be decided now about an event, and why, rule by rule
+    Explain(ExplainArgs),
+    /// Print the person's consent as a record to keep: JSON with the fields of ISO/IEC TS 27560
+    Receipt(ReceiptArgs),
 }
 
 #[derive(Debug, Args)]
@@ -36,6 +43,31 @@ pub(super) struct PersonArgs {
     /// Where the person is, such as DE or US-CA
     #[arg(long, default_value = "")]
     jurisdiction: String,
+    /// The tenant's API key, when the collector asks for one
+    #[arg(long, env = "ASSENT_API_KEY", hide_env_values = true)]
+    api_key: Option<SecretString>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    person: PersonArgs,
+    /// The kind of event
+    #[arg(long, value_enum, default_value = "typed-text")]
+    event_type: EventTypeArg,
+    /// The feature, such as compose
+    #[arg(long, default_value = "")]
+    feature: String,
+    /// With a Global Privacy Control signal
+    #[arg(long)]
+    gpc: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReceiptArgs {
+    /// The tenant's own id of the person
+    #[arg(long)]
+    user: String,
     /// The tenant's API key, when the collector asks for one
     #[arg(long, env = "ASSENT_API_KEY", hide_env_values = true)]
     api_key: Option<SecretString>,
@@ -63,6 +95,15 @@ pub(super) struct SetArgs {
     /// Who makes the change
     #[arg(long, default_value = "")]
     actor: String,
+    /// The language of what was shown, such as pt-BR
+    #[arg(long, default_value = "")]
+    language: String,
+    /// The client that showed it: NAME, NAME/VERSION or NAME/VERSION/PLATFORM
+    #[arg(long, default_value = "")]
+    client: String,
+    /// The id of this change, a UUID: given again, it is recorded once [default: a new one]
+    #[arg(long)]
+    request_id: Option<Uuid>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -89,6 +130,18 @@ enum SourceArg {
     GpcSignal,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EventTypeArg {
+    #[value(alias = "typed_text")]
+    TypedText,
+    #[value(alias = "suggestion_shown")]
+    SuggestionShown,
+    #[value(alias = "suggestion_feedback")]
+    SuggestionFeedback,
+    #[value(alias = "language_preference")]
+    LanguagePreference,
+}
+
 /// Finds the collector to call.
 pub(super) struct Caller {
     grpc_addr: Option<String>,
@@ -113,6 +166,8 @@ pub(super) async fn run(caller: Caller, command: Command) -> anyhow::Result<()> 
         Command::Set(args) => set(&caller, args).await,
         Command::Get(person) => get(&caller, person).await,
         Command::History(person) => history(&caller, person).await,
+        Command::Explain(args) => explain::run(&caller, args).await,
+        Command::Receipt(args) => receipt(&caller, args).await,
     }
 }
 
@@ -144,9 +199,26 @@ async fn set(caller: &Caller, args: SetArgs) -> anyhow::Result<()> {
             jurisdiction: args.person.jurisdiction,
             evidence: args.evidence,
             actor: args.actor,
+            request_id: args.request_id.unwrap_or_else(Uuid::now_v7).to_string(),
+            language: args.language,
+            client: client(&args.client),
         })
         .await?;
     print_record(&record);
+    Ok(())
+}
+
+fn client(text: &str) -> Option<proto::Client> {
+    if text.is_empty() {
+        return None;
+    }
+    let mut parts = text.splitn(3, '/').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    Some(proto::Client { name: next(), version: next(), platform: next() })
+}
+
+async fn receipt(caller: &Caller, args: ReceiptArgs) -> anyhow::Result<()> {
+    println!("{}", caller.connect(args.api_key.as_ref()).await?.consent_receipt(args.user).await?);
     Ok(())
 }
 
@@ -200,7 +272,7 @@ async fn history(caller: &Caller, person: PersonArgs) -> anyhow::Result<()> {
 fn print_record(record: &proto::ConsentRecord) {
     let unknown = |_| "unknown";
     println!(
-        "version {} {} {} by {} under terms {:?}, recorded {}{}{}",
+        "version {} {} {} by {} under terms {:?}, recorded {}{}{}{}{}",
         record.consent_version,
         scope_name(record.scope).unwrap_or_else(unknown),
         state_name(record.state).unwrap_or_else(unknown),
@@ -209,7 +281,14 @@ fn print_record(record: &proto::ConsentRecord) {
         record.recorded_at.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string),
         labelled("actor", &record.actor),
         labelled("evidence", &record.evidence),
+        labelled("language", &record.language),
+        labelled("client", &record.client.as_ref().map(client_text).unwrap_or_default()),
     );
+}
+
+fn client_text(client: &proto::Client) -> String {
+    let parts = [&client.name, &client.version, &client.platform];
+    parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("/")
 }
 
 fn labelled(label: &str, text: &str) -> String {

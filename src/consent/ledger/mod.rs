@@ -1,0 +1,297 @@
+//! The ledger: every change of consent, appended to `consent_changes` and never updated.
+//!
+//! A change is acknowledged when ClickHouse has confirmed it. Its version is one more than the
+//! newest that the ledger has of the subject, so that what was acknowledged before a change began
+//! always has a lower one. Two changes under way at once on two collectors may get the same
+//! version; then the one that says less counts, everywhere ([`super::replica`]). A denial is not
+//! acknowledged before it is the newest: whatever another collector acknowledged until then, the
+//! person's "no" comes after it.
+//!
+//! A change has a request id, the caller's or a new one. Its row is inserted under a token that
+//! depends on that id, and the ledger is asked for it before and after: sent twice, to one collector
+//! or to two at once, it is there once, and what was recorded is what is answered.
+
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::{ConsentState, Replica};
+use crate::{
+    clickhouse::{Client, Error, ErrorClass},
+    event::{Micros, SubjectId, Tenant},
+};
+
+mod record;
+
+use record::{COLUMNS, NEWEST_FIRST, NewRow, Row, SELECT};
+pub use record::{Change, ClientInfo, Record};
+
+/// Changes of one subject go one after the other; of so many stripes at once.
+const STRIPES: usize = 64;
+/// How often a denial is appended anew because another change overtook it.
+const MAX_OVERTAKES: u32 = 8;
+/// The pause before an insert of unknown outcome is sent again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// A change that was not recorded, or records that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The ledger cannot be read.
+    #[error("the consent ledger cannot be read")]
+    Read(#[source] Error),
+    /// The change is not in the ledger.
+    #[error("the change of consent was not recorded")]
+    NotRecorded(#[source] Error),
+    /// Nobody knows whether the change is in the ledger.
+    #[error("nobody knows whether the change of consent was recorded")]
+    OutcomeUnknown {
+        /// Why.
+        source: Error,
+    },
+    /// The request id was used for another change of the same person.
+    #[error("the request id belongs to another change of the same person")]
+    RequestReused,
+    /// Other collectors kept on changing the same subject's consent.
+    #[error("the denial was overtaken by other changes of the same person again and again")]
+    Overtaken,
+    /// The ledger holds a word that this program does not know.
+    #[error("the consent ledger has a {what} that this program does not know")]
+    Unknown {
+        /// What it is.
+        what: &'static str,
+    },
+}
+
+/// Where a page of a person's history begins: after this change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct After {
+    /// Its version.
+    pub consent_version: u32,
+    /// Its id.
+    pub consent_id: Uuid,
+}
+
+/// The ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    client: Client,
+    replica: Replica,
+    collector_id: String,
+    /// How long the server may work on an insert; the replicas' tails read back further.
+    timeout: Duration,
+    stripes: Vec<Mutex<()>>,
+}
+
+/// What the ledger has of a subject.
+#[derive(Clone, Copy, Default, Deserialize)]
+struct Newest {
+    /// The newest version; 0 when there is none.
+    version: u32,
+    /// The newest version of one request's change; 0 when it is not there.
+    own_version: u32,
+    /// The id of that change.
+    own_id: Uuid,
+    /// When the ledger took it.
+    own_recorded_at_us: i64,
+}
+
+impl Ledger {
+    /// A ledger that also keeps this collector's own view up to date.
+    #[must_use]
+    pub fn new(client: Client, replica: Replica, collector_id: String, timeout: Duration) -> Self {
+        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
+        Self { client, replica, collector_id, timeout, stripes }
+    }
+
+    /// Records a change; answers when it is durable.
+    ///
+    /// # Errors
+    /// It was not recorded, or nobody knows. A denial then holds on this collector all the same.
+    pub async fn set(&self, change: &Change) -> Result<Record, LedgerError> {
+        let stripe = usize::from(change.subject_id.as_bytes()[0]) % STRIPES;
+        let _in_order = self.stripes[stripe].lock().await;
+        let mut newest = self.replica.known(&change.subject_id).version();
+        let recorded = self.record(change, &mut newest).await;
+        match &recorded {
+            Ok(record) => self.apply(change, record.state, record.consent_version),
+            Err(LedgerError::RequestReused) => {}
+            // With the newest version that was seen: between two of one version the denial counts, and
+            // rows must never carry a version that the ledger has not given, or they would seem newer
+            // than a later denial. Who takes a yes back has none in the meantime either.
+            Err(_) if narrows(change) => self.apply(change, ConsentState::Denied, newest),
+            Err(_) => {}
+        }
+        recorded
+    }
+
+    fn apply(&self, change: &Change, state: ConsentState, version: u32) {
+        let Change { subject_id, scope, source, policy_version, .. } = change;
+        self.replica.apply(*subject_id, *scope, state, *source, policy_version, version);
+    }
+
+    /// Appends the change, unless it is there. A denial, or the taking back of an answer, is appended
+    /// once more, above whatever overtook it, until it is the newest change of its subject: nothing
+    /// that was acknowledged before it may count after it. `newest` is the newest version known here,
+    /// and then the newest that the ledger showed besides this change.
+    async fn record(&self, change: &Change, newest: &mut u32) -> Result<Record, LedgerError> {
+        let request_id = change.request_id.unwrap_or_else(Uuid::now_v7);
+        let before = self.newest(change, request_id).await.map_err(LedgerError::NotRecorded)?;
+        if before.own_version > 0 {
+            return self.recorded(change, request_id).await;
+        }
+        *newest = before.version.max(*newest);
+        let mut version = *newest;
+        for attempt in 0..MAX_OVERTAKES {
+            version = version.saturating_add(1);
+            let mut record = Record::of(change, request_id, version);
+            self.append(change, &record, attempt).await?;
+            let after = match self.newest(change, request_id).await {
+                // What was just confirmed has to be there.
+                Ok(Newest { own_version: 0, .. }) => {
+                    return Err(LedgerError::OutcomeUnknown { source: Error::TimedOut });
+                }
+                Ok(after) => after,
+                // A yes of this request alone is durable, and nothing else has to be looked for.
+                Err(_) if !narrows(change) && change.request_id.is_none() => return Ok(record),
+                Err(source) => return Err(LedgerError::OutcomeUnknown { source }),
+            };
+            if narrows(change) && after.version > after.own_version {
+                (*newest, version) = (after.version, after.version);
+                continue;
+            }
+            if after.own_id != record.consent_id {
+                // Another collector has recorded the same request.
+                return self.recorded(change, request_id).await;
+            }
+            record.recorded_at = Some(Micros(after.own_recorded_at_us));
+            return Ok(record);
+        }
+        Err(LedgerError::Overtaken)
+    }
+
+    /// What the ledger has of a request.
+    async fn recorded(&self, change: &Change, request_id: Uuid) -> Result<Record, LedgerError> {
+        let id = request_id.to_string();
+        let sql = format!("{SELECT} AND c.request_id = {{request:UUID}} ORDER BY {NEWEST_FIRST} LIMIT 1");
+        let records =
+            self.select(&sql, &change.tenant, &change.subject_id, &[("request", id.as_str())]).await?;
+        let record = records.into_iter().next().ok_or(LedgerError::Unknown { what: "request" })?;
+        if change.is_recorded_by(&record) { Ok(record) } else { Err(LedgerError::RequestReused) }
+    }
+
+    async fn append(&self, change: &Change, record: &Record, attempt: u32) -> Result<(), LedgerError> {
+        let row = NewRow::new(change, record, &self.collector_id);
+        let body = serde_json::to_vec(&row).map_err(|error| LedgerError::NotRecorded(error.into()))?;
+        // Of one request sent to two collectors at once, the server keeps one row.
+        let token = format!(
+            "{}/{}/{}/{attempt}",
+            change.tenant.as_str(),
+            change.subject_id,
+            record.request_id.as_simple()
+        );
+        self.insert(&token, body.into()).await
+    }
+
+    /// Sends the row until the ledger confirms it, for as long as one insert may take. Every try is
+    /// the same row under the same token, so that it is there once.
+    async fn insert(&self, token: &str, body: bytes::Bytes) -> Result<(), LedgerError> {
+        let seconds = self.timeout.as_secs_f64().to_string();
+        let settings = [("max_execution_time", seconds.as_str())];
+        let deadline = Instant::now() + self.timeout;
+        let mut may_be_there = false;
+        loop {
+            let tried = self.client.insert_json("consent_changes", COLUMNS, body.clone(), token, &settings);
+            let error = match tokio::time::timeout(self.timeout, tried).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error,
+                Err(_) => Error::TimedOut,
+            };
+            match error.class() {
+                ErrorClass::Ambiguous => may_be_there = true,
+                ErrorClass::Permanent if !may_be_there => return Err(LedgerError::NotRecorded(error)),
+                ErrorClass::Transient if !may_be_there => return Err(LedgerError::NotRecorded(error)),
+                ErrorClass::Permanent | ErrorClass::Transient => {}
+            }
+            if Instant::now() + RETRY_PAUSE >= deadline {
+                return Err(LedgerError::OutcomeUnknown { source: error });
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// The subject's newest version, and what there is of a request.
+    async fn newest(&self, change: &Change, request_id: Uuid) -> Result<Newest, Error> {
+        let subject = change.subject_id.to_string();
+        let id = request_id.to_string();
+        let params = [("tenant", change.tenant.as_str()), ("subject", &subject), ("id", &id)];
+        let newest = self.client.query_rows::<Newest>(
+            "SELECT max(c.consent_version) AS version,
+                    maxIf(c.consent_version, c.request_id = {id:UUID}) AS own_version,
+                    toString(argMaxIf(c.consent_id, c.consent_version, c.request_id = {id:UUID})) AS own_id,
+                    toUnixTimestamp64Micro(argMaxIf(c.recorded_at, c.consent_version, c.request_id = {id:UUID}))
+                        AS own_recorded_at_us
+             FROM consent_changes AS c
+             WHERE c.tenant = {tenant:String} AND c.subject_id = {subject:UUID}",
+            &params,
+        );
+        let rows = tokio::time::timeout(self.timeout, newest).await.unwrap_or(Err(Error::TimedOut))?;
+        Ok(rows.into_iter().next().unwrap_or_default())
+    }
+
+    /// The newest record of each scope.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn current(&self, tenant: &Tenant, subject: &SubjectId) -> Result<Vec<Record>, LedgerError> {
+        let sql = format!("{SELECT} ORDER BY {NEWEST_FIRST} LIMIT 1 BY c.scope");
+        let mut records = self.select(&sql, tenant, subject, &[]).await?;
+        records.sort_by_key(|record| record.scope);
+        Ok(records)
+    }
+
+    /// A page of a person's changes, the newest first.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn history(
+        &self,
+        tenant: &Tenant,
+        subject: &SubjectId,
+        after: Option<After>,
+        limit: u32,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let limit = limit.to_string();
+        let (version, id) = after.map_or_else(Default::default, |after| {
+            (after.consent_version.to_string(), after.consent_id.to_string())
+        });
+        let mut params = vec![("limit", limit.as_str())];
+        let mut sql = SELECT.to_owned();
+        if after.is_some() {
+            sql.push_str(" AND (c.consent_version, c.consent_id) < ({version:UInt32}, {id:UUID})");
+            params.extend([("version", version.as_str()), ("id", id.as_str())]);
+        }
+        sql.push_str(" ORDER BY c.consent_version DESC, c.consent_id DESC LIMIT {limit:UInt32}");
+        self.select(&sql, tenant, subject, &params).await
+    }
+
+    async fn select(
+        &self,
+        sql: &str,
+        tenant: &Tenant,
+        subject: &SubjectId,
+        more: &[(&str, &str)],
+    ) -> Result<Vec<Record>, LedgerError> {
+        let subject = subject.to_string();
+        let mut params = vec![("tenant", tenant.as_str()), ("subject", subject.as_str())];
+        params.extend_from_slice(more);
+        let rows = self.client.query_rows::<Row>(sql, &params).await.map_err(LedgerError::Read)?;
+        rows.into_iter().map(Record::try_from).collect()
+    }
+}
+
+/// Whether a change says less than a yes.
+fn narrows(change: &Change) -> bool {
+    change.state != ConsentState::Granted
+}

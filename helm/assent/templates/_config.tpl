@@ -1,6 +1,6 @@
 {{/* A value as TOML. JSON's strings are TOML's basic strings. Whole numbers come out of YAML as floats. */}}
 {{- define "assent.toml.value" -}}
-{{- if kindIs "bool" . }}{{ . }}{{ else if kindIs "string" . }}{{ mustToRawJson . }}{{ else }}{{ int64 . }}{{ end }}
+{{- if kindIs "bool" . }}{{ . }}{{ else if or (kindIs "string" .) (kindIs "slice" .) }}{{ mustToRawJson . }}{{ else }}{{ int64 . }}{{ end }}
 {{- end }}
 
 {{/* assent.toml: what the chart knows, over what `config` says. */}}

@@ -10,7 +10,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConsentScope, ConsentState, Decision, EligibilityReason, Policy, Record, decision::Rule};
+use super::{
+    ConsentScope, ConsentState, Decision, EligibilityReason, Policy, Record, Source, decision::Rule,
+};
 use crate::event::{EventType, Micros, SubjectId, Tenant};
 
 /// The form of the receipt; a new one when a field changes its meaning.
@@ -276,7 +278,11 @@ fn event(record: &Record, before: ConsentState) -> Event<'_> {
         event_id: record.consent_id.to_string(),
         request_id: record.request_id.to_string(),
         event_time: record.recorded_at.map(|at| at.to_string()),
-        event_type: "explicit",
+        event_type: match record.source {
+            Source::UserSetting => "explicit",
+            // Somebody else answered, or a signal did: whether the person was asked is not known here.
+            Source::Admin | Source::Import | Source::GpcSignal | Source::PolicyDefault => "not stated",
+        },
         event_state: match (record.state, before) {
             (ConsentState::Granted, _) => "consent given",
             (ConsentState::Denied | ConsentState::Unset, ConsentState::Granted) => "consent withdrawn",
@@ -326,7 +332,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::consent::{ClientInfo, Source};
+    use crate::consent::ClientInfo;
 
     fn record(version: u32, scope: ConsentScope, state: ConsentState, request: u128) -> Record {
         Record {

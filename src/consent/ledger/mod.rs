@@ -28,8 +28,9 @@ mod record;
 use record::{COLUMNS, NEWEST_FIRST, NewRow, Row, SELECT};
 pub use record::{Change, ClientInfo, Record};
 
-/// Changes of one subject go one after the other; of so many stripes at once.
-const STRIPES: usize = 64;
+/// Changes of one subject go one after the other; of so many stripes at once. A ledger that is slow to
+/// answer about one person holds up those of the same stripe alone.
+const STRIPES: usize = 4096;
 /// How often a denial is appended anew because another change overtook it.
 const MAX_OVERTAKES: u32 = 8;
 /// The pause before an insert of unknown outcome is sent again.
@@ -110,7 +111,8 @@ impl Ledger {
     /// # Errors
     /// It was not recorded, or nobody knows. A denial then holds on this collector all the same.
     pub async fn set(&self, change: &Change) -> Result<Record, LedgerError> {
-        let stripe = usize::from(change.subject_id.as_bytes()[0]) % STRIPES;
+        let [first, second, ..] = *change.subject_id.as_bytes();
+        let stripe = usize::from(u16::from_be_bytes([first, second])) % STRIPES;
         let _in_order = self.stripes[stripe].lock().await;
         let mut newest = self.replica.known(&change.subject_id).version();
         let recorded = self.record(change, &mut newest).await;

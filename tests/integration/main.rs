@@ -15,6 +15,7 @@ mod dev;
 mod durability;
 mod events;
 mod ingress;
+mod policy;
 mod privacy;
 mod retries;
 mod roles;

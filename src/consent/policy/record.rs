@@ -116,12 +116,11 @@ impl PolicyRecorder {
 
     /// Those of the digests that are in the table.
     async fn known(&self, digests: &[String]) -> Result<Vec<String>, Error> {
-        // Hexadecimal digits need no quoting.
-        let list = format!("['{}']", digests.join("','"));
+        let list = digests.join(",");
         let known: Vec<Known> = self
             .client
             .query_rows(
-                "SELECT DISTINCT digest FROM policies WHERE has({digests:Array(String)}, digest)",
+                "SELECT DISTINCT digest FROM policies WHERE has(splitByChar(',', {digests:String}), digest)",
                 &[("digests", &list)],
             )
             .await?;

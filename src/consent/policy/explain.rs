@@ -69,7 +69,7 @@ impl Policy {
         let signal = if self.gpc_denies(ConsentScope::FirstParty) {
             "a no to both scopes"
         } else {
-            "a no to affiliates; for first_party the person's own answer counts"
+            "a no to affiliates, and says nothing about first_party"
         };
         line(&mut text, format_args!("a Global Privacy Control signal is {signal}"));
         line(&mut text, format_args!("{}", self.terms_in_words()));

@@ -19,6 +19,6 @@ pub mod vocabulary;
 pub use decision::{Consent, Decision, Known, ScopeConsent, decide, decide_scope, seal};
 pub use ledger::{Change, Ledger, LedgerError, Record};
 pub use policy::{Policy, PolicyError, PolicyStore, record_policy};
-pub use replica::{Replica, ReplicaOptions};
+pub use replica::{MAX_LEDGER_TIMEOUT, OVERLAP, Replica, ReplicaOptions};
 pub use view::StampingView;
 pub use vocabulary::{ConsentScope, ConsentState, EligibilityReason, Source, TrainingScope};

@@ -288,7 +288,7 @@ async fn what_was_written_between_a_no_and_a_yes_is_never_eligible() {
 async fn a_denial_that_a_yes_overtook_counts_all_the_same() {
     let database = Database::new().await;
     let proxy = Proxy::start(&database.url, Fault::None).await;
-    let one = Setup::new(&database).config("[consent]\nmax_staleness = \"10m\"\nledger_timeout = \"20s\"\n");
+    let one = Setup::new(&database).config("[consent]\nmax_staleness = \"10m\"\nledger_timeout = \"10s\"\n");
     let a = one.start_ready().await;
     let b = one.beside().via(&proxy.url).start_ready().await;
     let (at_a, at_b) = (a.client().await, b.client().await);

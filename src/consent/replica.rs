@@ -91,6 +91,11 @@ const fn slot(scope: ConsentScope) -> usize {
     }
 }
 
+fn merge(entry: &mut Entry, (scope, said): &(ConsentScope, Said)) {
+    let known = &mut entry[slot(*scope)];
+    *known = known.merged(*said);
+}
+
 struct Inner {
     options: ReplicaOptions,
     /// The keys whose pseudonyms this collector can make. Subjects under another key cannot be
@@ -231,11 +236,7 @@ impl Replica {
         version: u32,
     ) {
         let said = Said::new(version, state, source, self.terms_index(terms));
-        self.merge(&subject, slot(scope), said);
-    }
-
-    fn merge(&self, subject: &SubjectId, slot: usize, said: Said) {
-        self.0.subjects.update(subject, |entry| entry[slot] = entry[slot].merged(said));
+        self.0.subjects.update(&subject, |entry| merge(entry, &(scope, said)));
     }
 
     fn terms_index(&self, terms: &str) -> u16 {
@@ -357,6 +358,8 @@ struct Applier {
     started: Instant,
     rows: u64,
     said_progress: Instant,
+    /// What the current piece says.
+    changes: Vec<(SubjectId, (ConsentScope, Said))>,
     /// The newest terms, and their number.
     terms: (String, u16),
     /// The newest key.
@@ -372,6 +375,7 @@ impl Applier {
             started,
             rows: 0,
             said_progress: started,
+            changes: Vec::new(),
             terms: (String::new(), 0),
             key_id: String::new(),
         }
@@ -382,7 +386,9 @@ impl Applier {
     fn apply_pieces(mut self, mut pieces: mpsc::Receiver<Bytes>) -> Result<i64, rows::Malformed> {
         let mut rows = Rows::default();
         while let Some(piece) = pieces.blocking_recv() {
-            rows.read(&piece, |row| self.apply(row))?;
+            let read = rows.read(&piece, |row| self.take(row));
+            self.apply();
+            read?;
             if self.said_progress.elapsed() >= PROGRESS_INTERVAL {
                 self.said_progress = Instant::now();
                 tracing::info!(rows = self.rows, "still reading the consent ledger");
@@ -400,7 +406,7 @@ impl Applier {
         Ok(ledger_us)
     }
 
-    fn apply(&mut self, row: &Row<'_>) {
+    fn take(&mut self, row: &Row<'_>) {
         self.rows += 1;
         if row.pseudonym_key_id != self.key_id {
             self.check_key(row.pseudonym_key_id);
@@ -410,12 +416,14 @@ impl Applier {
         }
         let said = Said::new(row.version, row.state, row.source, self.terms.1);
         match row.scope {
-            Some(scope) => self.replica.merge(&row.subject_id, slot(scope), said),
+            Some(scope) => self.changes.push((row.subject_id, (scope, said))),
             // Nobody knows what it is about, so it is about everything.
-            None => ConsentScope::ALL
-                .into_iter()
-                .for_each(|scope| self.replica.merge(&row.subject_id, slot(scope), said)),
+            None => self.changes.extend(ConsentScope::ALL.map(|scope| (row.subject_id, (scope, said)))),
         }
+    }
+
+    fn apply(&mut self) {
+        self.replica.0.subjects.update_all(&mut self.changes, merge);
     }
 
     fn check_key(&mut self, key_id: &str) {

@@ -21,6 +21,9 @@ const BUCKETS: usize = 256;
 /// The bytes of a pseudonym that shard and bucket leave.
 const REST_BYTES: usize = 14;
 
+/// How many changes are made before readers of the shard get a turn: some tens of microseconds.
+const MAX_UPDATES_AT_ONCE: usize = 128;
+
 type Rest = [u8; REST_BYTES];
 
 /// A person in a bucket. Bytes alone, so that nothing is lost to alignment.
@@ -61,23 +64,24 @@ impl SubjectMap {
     /// Changes what a person said; one who is not known has said nothing until then.
     pub(super) fn update(&self, subject: &SubjectId, change: impl FnOnce(&mut Entry)) {
         let (shard, bucket, rest) = split(subject);
-        let mut shard = write(&self.shards[shard]);
-        let shard = &mut *shard;
-        let bucket = &mut shard.buckets[bucket];
-        match find(bucket, &rest) {
-            Ok(at) => change(&mut bucket[at].entry),
-            Err(at) => {
-                let mut slot = Slot { rest, entry: Entry::default() };
-                change(&mut slot.entry);
-                if bucket.len() == bucket.capacity() {
-                    let before = bucket.capacity();
-                    bucket.reserve_exact((before / 16).max(2));
-                    shard.capacity += bucket.capacity() - before;
+        change(write(&self.shards[shard]).entry(bucket, rest));
+    }
+
+    /// The same for many people, in any order, and empties the list. Going shard by shard takes each lock
+    /// once and lets the processor fetch one person's place while it is at another's.
+    pub(super) fn update_all<C>(&self, changes: &mut Vec<(SubjectId, C)>, change: impl Fn(&mut Entry, &C)) {
+        let shard_of = |(subject, _): &(SubjectId, C)| split(subject).0;
+        changes.sort_unstable_by_key(shard_of);
+        for of_shard in changes.chunk_by(|a, b| shard_of(a) == shard_of(b)) {
+            for few in of_shard.chunks(MAX_UPDATES_AT_ONCE) {
+                let mut shard = write(&self.shards[shard_of(&few[0])]);
+                for (subject, it) in few {
+                    let (_, bucket, rest) = split(subject);
+                    change(shard.entry(bucket, rest), it);
                 }
-                bucket.insert(at, slot);
-                shard.subjects += 1;
             }
         }
+        changes.clear();
     }
 
     /// How many people there are.
@@ -90,6 +94,27 @@ impl SubjectMap {
         let slots: usize = self.shards.iter().map(|shard| read(shard).capacity).sum();
         let fixed = SHARDS * (size_of::<RwLock<Shard>>() + BUCKETS * size_of::<Vec<Slot>>());
         fixed + slots * size_of::<Slot>()
+    }
+}
+
+impl Shard {
+    /// What a person said, to change it.
+    fn entry(&mut self, bucket: usize, rest: Rest) -> &mut Entry {
+        let bucket = &mut self.buckets[bucket];
+        let at = match find(bucket, &rest) {
+            Ok(at) => at,
+            Err(at) => {
+                if bucket.len() == bucket.capacity() {
+                    let before = bucket.capacity();
+                    bucket.reserve_exact((before / 16).max(2));
+                    self.capacity += bucket.capacity() - before;
+                }
+                bucket.insert(at, Slot { rest, entry: Entry::default() });
+                self.subjects += 1;
+                at
+            }
+        };
+        &mut bucket[at].entry
     }
 }
 
@@ -177,6 +202,10 @@ mod tests {
         Said::new(version, ConsentState::Granted, Source::UserSetting, 3)
     }
 
+    fn newest(entry: &mut Entry, version: &u32) {
+        entry[1] = said((*version).max(entry[1].version()));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(50))]
         #[test]
@@ -185,10 +214,18 @@ mod tests {
             others in prop::collection::vec(subject(), 0..50),
         ) {
             let map = SubjectMap::new();
-            let mut model = HashMap::new();
+            let mut model: HashMap<_, u32> = HashMap::new();
+            let (one_by_one, at_once) = updates.split_at(updates.len() / 2);
+            for (subject, version) in one_by_one {
+                map.update(&SubjectId::from_bytes(*subject), |entry| newest(entry, version));
+            }
+            let mut changes: Vec<_> =
+                at_once.iter().map(|(subject, version)| (SubjectId::from_bytes(*subject), *version)).collect();
+            map.update_all(&mut changes, newest);
+            prop_assert!(changes.is_empty());
             for (subject, version) in &updates {
-                map.update(&SubjectId::from_bytes(*subject), |entry| entry[1] = said(*version));
-                model.insert(*subject, *version);
+                let known = model.entry(*subject).or_default();
+                *known = (*version).max(*known);
             }
             prop_assert_eq!(map.subjects(), model.len());
             for subject in updates.iter().map(|(subject, _)| subject).chain(&others) {

@@ -33,7 +33,9 @@ fn row(n: u8, state: ConsentState, version: u32, key: &str) -> Row<'_> {
 }
 
 fn apply(replica: &Replica, row: &Row<'_>) {
-    Applier::new(replica.clone(), false).apply(row);
+    let mut applier = Applier::new(replica.clone(), false);
+    applier.take(row);
+    applier.apply();
 }
 
 fn seal_record(n: u8) -> SealRecord {

@@ -48,3 +48,7 @@ helm:
 # A short load test
 load-smoke:
     .ci/run load_smoke
+
+# Memory, loading and look-ups of the view of consent, with ten million people or as many as are given
+bench-consent *SUBJECTS:
+    cargo bench -p assent --bench consent_replica -- {{ SUBJECTS }}

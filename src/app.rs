@@ -350,6 +350,8 @@ impl Observer {
             }
             let backlog = self.reader.durable_end().0.saturating_sub(self.delivery.cursor().0);
             telemetry::state(now.is_ready(), now.consent_fresh, self.reader.bytes_on_disk(), backlog);
+            let lag = self.delivery.held_since().map(|since| since.elapsed());
+            telemetry::consent(self.replica.age(), lag, self.replica.subjects(), self.replica.bytes());
             self.metrics.run_upkeep();
         }
     }

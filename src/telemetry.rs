@@ -3,7 +3,7 @@
 //! Labels come from closed sets (reasons, outcomes), never from what a client sent, so that their
 //! number is bounded and no text or identity can end up in one.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, time::Duration};
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
@@ -44,6 +44,18 @@ const SPOOL_BACKLOG_BYTES: &str = "assent_spool_backlog_bytes";
 const READY: &str = "assent_ready";
 /// 1 while the view of consent is fresh.
 const CONSENT_FRESH: &str = "assent_consent_fresh";
+/// How old the view of consent is.
+const CONSENT_AGE: &str = "assent_consent_replica_age_seconds";
+/// How long what is received has been waiting for the watermark.
+const CONSENT_LAG: &str = "assent_consent_watermark_lag_seconds";
+/// How long deliveries waited for the watermark.
+const CONSENT_HOLD: &str = "assent_consent_hold_seconds";
+/// Duration of a refresh.
+const CONSENT_REFRESH: &str = "assent_consent_refresh_duration_seconds";
+/// People in the view of consent.
+const CONSENT_SUBJECTS: &str = "assent_consent_subjects";
+/// Memory of the view of consent.
+const CONSENT_BYTES: &str = "assent_consent_replica_bytes";
 /// Parts of the spool that were damaged.
 const SPOOL_CORRUPT: &str = "assent_spool_corrupt_ranges_total";
 /// Changes of the policy's files, by outcome.
@@ -115,6 +127,24 @@ fn describe() {
     describe_gauge!(SPOOL_BACKLOG_BYTES, Unit::Bytes, "part of the spool that is not in ClickHouse yet");
     describe_gauge!(READY, Unit::Count, "1 while the spool accepts and the view of consent is fresh");
     describe_gauge!(CONSENT_FRESH, Unit::Count, "1 while the view of consent is fresh");
+    describe_gauge!(
+        CONSENT_AGE,
+        Unit::Seconds,
+        "how old the view of consent is: the time since its watermark; +Inf until it is loaded"
+    );
+    describe_gauge!(
+        CONSENT_LAG,
+        Unit::Seconds,
+        "how long the oldest durable row that waits for the watermark has been waiting; 0 when none waits"
+    );
+    describe_histogram!(
+        CONSENT_HOLD,
+        Unit::Seconds,
+        "what waiting for the watermark added to a pass of delivery"
+    );
+    describe_histogram!(CONSENT_REFRESH, Unit::Seconds, "duration of a refresh of the view of consent");
+    describe_gauge!(CONSENT_SUBJECTS, Unit::Count, "people who ever answered, in the view of consent");
+    describe_gauge!(CONSENT_BYTES, Unit::Bytes, "memory that they take");
     describe_counter!(SPOOL_CORRUPT, Unit::Count, "damaged ranges found in the spool and quarantined");
     describe_counter!(POLICY_RELOADS, Unit::Count, "changes of the policy's files, by outcome");
     describe_gauge!(
@@ -201,4 +231,23 @@ pub fn policy_reloaded(loaded: bool) {
 /// Records whether the policy's files cannot be used.
 pub fn policy_invalid(invalid: bool) {
     gauge!(POLICY_INVALID).set(f64::from(u8::from(invalid)));
+}
+
+/// Records how the view of consent is; no age while it is loading, no lag when nothing waits for it.
+#[allow(clippy::cast_precision_loss)] // As above.
+pub fn consent(age: Option<Duration>, lag: Option<Duration>, subjects: usize, bytes: usize) {
+    gauge!(CONSENT_AGE).set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
+    gauge!(CONSENT_LAG).set(lag.unwrap_or_default().as_secs_f64());
+    gauge!(CONSENT_SUBJECTS).set(subjects as f64);
+    gauge!(CONSENT_BYTES).set(bytes as f64);
+}
+
+/// Records a refresh of the view of consent.
+pub fn consent_refreshed(duration: Duration) {
+    histogram!(CONSENT_REFRESH).record(duration.as_secs_f64());
+}
+
+/// Records how long a pass of delivery waited for the watermark.
+pub fn consent_held(duration: Duration) {
+    histogram!(CONSENT_HOLD).record(duration.as_secs_f64());
 }

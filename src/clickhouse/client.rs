@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use clickhouse::{Compression, insert_formatted::CompressedData};
+use clickhouse::{Compression, insert_formatted::CompressedData, query::BytesCursor};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::task::spawn_blocking;
@@ -171,6 +171,34 @@ impl Client {
         tokio::time::timeout(self.query_timeout, read).await.unwrap_or(Err(Error::TimedOut))
     }
 
+    /// Runs a query whose answer may take as long as it likes, as long as it keeps coming. The server
+    /// is told of no limit but those among the settings.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn query_stream(
+        &self,
+        sql: &str,
+        params: &[(&str, &str)],
+        format: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Pieces, Error> {
+        let mut query = self.in_database().query_raw(sql);
+        for (name, value) in params {
+            query = query.param(name, value);
+        }
+        for (name, value) in settings {
+            query = query.with_setting(*name, *value);
+        }
+        Ok(Pieces { answer: query.fetch_bytes(format)?, idle_timeout: self.query_timeout })
+    }
+
+    /// How long one query may take.
+    #[must_use]
+    pub const fn query_timeout(&self) -> Duration {
+        self.query_timeout
+    }
+
     /// Inserts blocks in the `Native` format. The server keeps one of all inserts with one token.
     ///
     /// # Errors
@@ -244,6 +272,25 @@ impl Client {
     }
 }
 
+/// An answer that is still coming in.
+pub struct Pieces {
+    answer: BytesCursor,
+    idle_timeout: Duration,
+}
+
+impl Pieces {
+    /// The next piece; pieces end anywhere. None at the end of the answer.
+    ///
+    /// # Errors
+    /// See [`Error`]; it timed out when no piece came for as long as a whole query may take.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        match tokio::time::timeout(self.idle_timeout, self.answer.next()).await {
+            Ok(piece) => Ok(piece?),
+            Err(_) => Err(Error::TimedOut),
+        }
+    }
+}
+
 async fn compress(body: Bytes) -> Result<Vec<CompressedData>, Error> {
     if body.len() <= COMPRESSED_IN_PLACE_BYTES {
         return Ok(compress_pieces(&body)?);
@@ -287,6 +334,38 @@ mod tests {
         let options = options("http://127.0.0.1:1");
         let client = Client::new(&options).unwrap();
         assert!(!format!("{options:?} {client:?}").contains("hunter2"));
+    }
+
+    /// A server that answers with a few pieces, a pause before each, and then falls silent.
+    async fn dripping(pieces: usize, pause: Duration) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // A small request comes in one piece.
+            assert!(stream.read(&mut [0; 16 << 10]).await.unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+            for _ in 0..pieces {
+                tokio::time::sleep(pause).await;
+                stream.write_all(b"5\r\npiece\r\n").await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_stream_may_take_long_and_not_be_silent_long() {
+        let url = dripping(8, Duration::from_millis(200)).await;
+        let options = Options { query_timeout: Duration::from_secs(1), ..options(&url) };
+        let client = Client::new(&options).unwrap();
+        let mut pieces = client.query_stream("SELECT 1", &[], "RowBinary", &[]).unwrap();
+        for n in 0..8 {
+            let piece = pieces.next().await.unwrap();
+            assert_eq!(piece.as_deref(), Some(&b"piece"[..]), "piece {n}");
+        }
+        assert!(matches!(pieces.next().await, Err(Error::TimedOut)));
     }
 
     #[tokio::test]

@@ -48,6 +48,9 @@ pub enum Error {
     /// An answer in another form than was asked for.
     #[error("ClickHouse's answer cannot be read")]
     Answer(#[from] serde_json::Error),
+    /// An answer whose bytes are not those that were asked for.
+    #[error("ClickHouse's answer cannot be read: {0}")]
+    Malformed(&'static str),
     /// What the client library refused before anything was sent.
     #[error("the request could not be made")]
     Request(#[source] clickhouse::error::Error),
@@ -98,9 +101,11 @@ impl Error {
         match self {
             Self::Server { code, .. } if REFUSES_DATA.contains(code) => ErrorClass::Permanent,
             Self::Server { code, .. } if OUTCOME_UNKNOWN.contains(code) => ErrorClass::Ambiguous,
-            Self::Interrupted(_) | Self::TimedOut | Self::NotClickHouse(_) | Self::Answer(_) => {
-                ErrorClass::Ambiguous
-            }
+            Self::Interrupted(_)
+            | Self::TimedOut
+            | Self::NotClickHouse(_)
+            | Self::Answer(_)
+            | Self::Malformed(_) => ErrorClass::Ambiguous,
             Self::Server { .. } | Self::Unreachable(_) | Self::Url { .. } | Self::Request(_) => {
                 ErrorClass::Transient
             }

@@ -22,7 +22,7 @@ pub use sections::{
     Pseudonym, Spool, Telemetry, TenantConfig, Tls,
 };
 
-use crate::{pipeline, spool};
+use crate::{consent, pipeline, spool};
 
 /// The prefix of environment variables.
 const ENV_PREFIX: &str = "ASSENT_";
@@ -240,6 +240,15 @@ impl Config {
                 return Err(ConfigError::key(key, "is zero"));
             }
         }
+        if self.consent.ledger_timeout.0 > consent::MAX_LEDGER_TIMEOUT {
+            return Err(ConfigError::key(
+                "consent.ledger_timeout",
+                format!(
+                    "is longer than {} s; the collectors' views of consent would miss writes that take so long",
+                    consent::MAX_LEDGER_TIMEOUT.as_secs()
+                ),
+            ));
+        }
         if self.ingress.max_text_bytes > self.ingress.max_request_bytes {
             return Err(ConfigError::key(
                 "ingress.max_text_bytes",
@@ -329,12 +338,11 @@ impl Config {
 
     /// The consent replica's options.
     #[must_use]
-    pub fn replica_options(&self) -> crate::consent::ReplicaOptions {
-        crate::consent::ReplicaOptions {
+    pub fn replica_options(&self) -> consent::ReplicaOptions {
+        consent::ReplicaOptions {
             refresh_interval: self.consent.refresh_interval.0,
             max_staleness: self.consent.max_staleness.0,
-            // Longer than any ledger write may take, so that a late one is not missed.
-            overlap: self.consent.ledger_timeout.0 * 3,
+            overlap: consent::OVERLAP,
         }
     }
 

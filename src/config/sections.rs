@@ -91,7 +91,8 @@ pub struct Consent {
     pub refresh_interval: Span,
     /// The oldest view that may still make a row eligible.
     pub max_staleness: Span,
-    /// The longest time that a ledger write may take; the tail re-reads more than that.
+    /// The longest time that a try of a ledger write may take; 10 s at most, since every collector's tail
+    /// re-reads three times as much.
     pub ledger_timeout: Span,
 }
 

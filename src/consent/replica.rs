@@ -7,22 +7,29 @@
 //!
 //! A row of the ledger carries the time at which its insert began, and shows up when the insert
 //! commits. The tail therefore reads back to [`ReplicaOptions::overlap`] before the last refresh,
-//! which is longer than the ledger lets an insert take, and applies rows it knows again; the newest
-//! version of a (subject, scope) wins whatever the order.
+//! which is longer than the ledger lets an insert take, whatever its clock did in between
+//! ([`tail`]), and applies rows it knows again; the newest version of a (subject, scope) wins
+//! whatever the order.
+//!
+//! Nothing is read whole: a piece of an answer is applied while the next one comes in, on a thread
+//! that may block, and a ledger of any length loads as long as its rows keep coming.
 //!
 //! Nothing of this is kept on disk: a view that outlived its process would outlive its truth.
 
 use std::{
     fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use hashbrown::HashMap;
-use tokio::sync::{Notify, watch};
+use bytes::Bytes;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::spawn_blocking,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -34,11 +41,30 @@ use crate::{
     delivery::frame::SealRecord,
     event::SubjectId,
     pipeline::ConsentFacts,
+    telemetry,
 };
 
+mod map;
 mod rows;
+mod said;
+mod tail;
+mod terms;
 
+use map::SubjectMap;
 use rows::{Row, Rows};
+use said::{Entry, Said};
+use tail::{Sample, Tail};
+use terms::Terms;
+
+/// The longest `consent.ledger_timeout`.
+pub const MAX_LEDGER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How far back the tail of every collector reads: further than an acknowledged write can take,
+/// whatever the collector that wrote it is configured to. A write takes two timeouts at most: it is
+/// tried again until the first is over, and the last try has one of its own, to which
+/// `max_execution_time` bounds the server as well. The third is for servers that are slow to notice
+/// their limit, and for nodes whose clocks differ a little.
+pub const OVERLAP: Duration = MAX_LEDGER_TIMEOUT.saturating_mul(3);
 
 /// How a replica is kept.
 #[derive(Clone, Copy, Debug)]
@@ -47,92 +73,16 @@ pub struct ReplicaOptions {
     pub refresh_interval: Duration,
     /// The oldest view that may still make a row eligible.
     pub max_staleness: Duration,
-    /// How far back the tail reads.
+    /// How far back the tail reads; [`OVERLAP`] in a collector.
     pub overlap: Duration,
 }
 
-/// A power of two: the shard of a subject is the end of its pseudonym, which is as good as random.
-const SHARDS: usize = 64;
 /// The longest pause after a refresh that failed.
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
-/// Terms beyond this many are not told apart any more, and then do not count where the policy says
-/// which do. The limit is what fits into [`Said`].
-const MAX_TERMS: u16 = (1 << Said::TERMS_BITS) - 1;
-
-/// What a person said of one scope, in 8 bytes: tens of millions of people have one each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Said {
-    /// Of the newest change.
-    version: u32,
-    /// How many versions ago the newest change was that was not a yes; [`Said::NEVER`] if none was.
-    /// What lies further back counts as just so far back: nearer than it was, which is the careful side.
-    since_no: u16,
-    /// From the lowest bit: state, source, and the index into [`Terms`].
-    packed: u16,
-}
-
-impl Default for Said {
-    fn default() -> Self {
-        Self { version: 0, since_no: Self::NEVER, packed: 0 }
-    }
-}
-
-impl Said {
-    const STATE_BITS: u16 = 2;
-    const SOURCE_BITS: u16 = 3;
-    const TERMS_BITS: u16 = u16::BITS as u16 - Self::STATE_BITS - Self::SOURCE_BITS;
-    const NEVER: u16 = u16::MAX;
-
-    fn new(version: u32, state: ConsentState, source: Source, terms: u16) -> Self {
-        let packed = state as u16
-            | (source as u16) << Self::STATE_BITS
-            | terms << (Self::STATE_BITS + Self::SOURCE_BITS);
-        let since_no = if state == ConsentState::Granted { Self::NEVER } else { 0 };
-        Self { version, since_no, packed }
-    }
-
-    fn state(self) -> ConsentState {
-        let bits = self.packed & ((1 << Self::STATE_BITS) - 1);
-        ConsentState::ALL.into_iter().find(|state| *state as u16 == bits).unwrap_or(ConsentState::Denied)
-    }
-
-    fn source(self) -> Source {
-        let bits = self.packed >> Self::STATE_BITS & ((1 << Self::SOURCE_BITS) - 1);
-        Source::ALL.into_iter().find(|source| *source as u16 == bits).unwrap_or_default()
-    }
-
-    const fn terms(self) -> u16 {
-        self.packed >> (Self::STATE_BITS + Self::SOURCE_BITS)
-    }
-
-    /// The version of the newest change that was not a yes.
-    fn no_version(self) -> Option<u32> {
-        (self.since_no != Self::NEVER).then(|| self.version.saturating_sub(self.since_no.into()))
-    }
-
-    /// Both changes, in whatever order they came in. Two collectors may give one version at once; then
-    /// the one that says less counts, everywhere.
-    fn merged(self, other: Self) -> Self {
-        let rank = |said: Self| (said.version, caution(said.state()));
-        let newest = if rank(other) > rank(self) { other } else { self };
-        let no = self.no_version().max(other.no_version());
-        let since_no = no.map_or(Self::NEVER, |no| {
-            u16::try_from(newest.version - no).unwrap_or(Self::NEVER).min(Self::NEVER - 1)
-        });
-        Self { since_no, ..newest }
-    }
-}
-
-const fn caution(state: ConsentState) -> u8 {
-    match state {
-        ConsentState::Granted => 0,
-        ConsentState::Unset => 1,
-        ConsentState::Denied => 2,
-    }
-}
-
-/// What a person said: first party, affiliates.
-type Entry = [Said; 2];
+/// Pieces of an answer that wait to be applied, of about a megabyte each.
+const MAX_WAITING_PIECES: usize = 2;
+/// How often a long read says how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 const fn slot(scope: ConsentScope) -> usize {
     match scope {
@@ -141,34 +91,9 @@ const fn slot(scope: ConsentScope) -> usize {
     }
 }
 
-/// Versions of terms, each kept once. The first is "nobody noted which".
-#[derive(Debug)]
-struct Terms {
-    texts: Vec<Arc<str>>,
-    index_of: HashMap<Arc<str>, u16>,
-}
-
-impl Terms {
-    fn new() -> Self {
-        Self { texts: vec!["".into()], index_of: HashMap::from([("".into(), 0)]) }
-    }
-
-    fn index_of(&mut self, text: &str) -> u16 {
-        if let Some(&index) = self.index_of.get(text) {
-            return index;
-        }
-        let index = u16::try_from(self.texts.len()).unwrap_or(MAX_TERMS).min(MAX_TERMS);
-        if index < MAX_TERMS {
-            let text: Arc<str> = text.into();
-            self.index_of.insert(Arc::clone(&text), index);
-            self.texts.push(text);
-        }
-        index
-    }
-
-    fn text(&self, index: u16) -> Arc<str> {
-        self.texts.get(usize::from(index)).cloned().unwrap_or_else(|| "(one of many)".into())
-    }
+fn merge(entry: &mut Entry, (scope, said): &(ConsentScope, Said)) {
+    let known = &mut entry[slot(*scope)];
+    *known = known.merged(*said);
 }
 
 struct Inner {
@@ -177,7 +102,7 @@ struct Inner {
     /// recognised, so their opt-outs would be missed.
     key_ids: Vec<String>,
     foreign_key: AtomicBool,
-    shards: Vec<RwLock<HashMap<SubjectId, Entry>>>,
+    subjects: SubjectMap,
     terms: RwLock<Terms>,
     watermark: watch::Sender<Option<Instant>>,
     wanted: Notify,
@@ -201,7 +126,7 @@ impl Replica {
             options,
             key_ids,
             foreign_key: AtomicBool::new(false),
-            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            subjects: SubjectMap::new(),
             terms: RwLock::new(Terms::new()),
             watermark: watch::Sender::new(None),
             wanted: Notify::new(),
@@ -210,20 +135,24 @@ impl Replica {
 
     /// Keeps the view up to date until told to stop.
     pub async fn run(self, client: Client, stop: CancellationToken) {
-        let mut tail = Tail::default();
+        let mut tail = Tail::new(self.0.options.overlap);
         let mut failures: u32 = 0;
         loop {
             let started = Instant::now();
             let refreshed = tokio::select! {
-                refreshed = self.refresh(&client, &mut tail) => refreshed,
+                refreshed = self.refresh(&client, &mut tail, failures > 0) => refreshed,
                 () = stop.cancelled() => return,
             };
             let pause = match refreshed {
-                Ok(()) => {
+                Ok(complete) => {
                     if failures > 0 {
                         tracing::info!("the view of consent is up to date again");
                     }
                     failures = 0;
+                    telemetry::consent_refreshed(started.elapsed());
+                    if !complete {
+                        continue;
+                    }
                     self.0.watermark.send_replace(Some(started));
                     tokio::select! {
                         () = tokio::time::sleep(self.0.options.refresh_interval) => {}
@@ -251,42 +180,53 @@ impl Replica {
         }
     }
 
-    async fn refresh(&self, client: &Client, tail: &mut Tail) -> Result<(), Error> {
-        // What is read before it fails is true all the same, and is kept.
-        let mut rows = Rows::default();
-        let since = tail.since_us.to_string();
-        let mut ledger_now_us = None;
-        client
-            .query_chunks(rows::QUERY, &[("since", &since)], "RowBinary", |chunk| {
-                rows.read(chunk, |row| {
-                    ledger_now_us = Some(row.ledger_now_us);
-                    self.apply_row(&row);
-                });
-                Ok(())
-            })
-            .await?;
-        if let Some(now_us) = ledger_now_us {
-            let overlap_us = i64::try_from(self.0.options.overlap.as_micros()).unwrap_or(i64::MAX);
-            tail.since_us = now_us.saturating_sub(overlap_us).max(tail.since_us);
+    /// Reads what is new; whether it has read far enough to move the watermark.
+    async fn refresh(&self, client: &Client, tail: &mut Tail, after_failure: bool) -> Result<bool, Error> {
+        let started = Instant::now();
+        let since = tail.begin(started);
+        // The server need not work longer on a tail than its reader waits. The whole ledger takes as long as
+        // it takes, and so does a tail that has grown long or was too long for that limit before.
+        let bounded = since.is_some() && !after_failure;
+        let limit = if bounded { client.query_timeout().as_secs_f64() } else { 0.0 };
+        let since_us = since.unwrap_or(0).to_string();
+        let mut answer = client.query_stream(
+            rows::QUERY,
+            &[("since", &since_us)],
+            "RowBinary",
+            &[("max_execution_time", &limit.to_string())],
+        )?;
+        let (pieces, waiting) = mpsc::channel(MAX_WAITING_PIECES);
+        let applier = Applier::new(self.clone(), since.is_none());
+        let applied = spawn_blocking(move || applier.apply_pieces(waiting));
+        let mut answered = None;
+        while let Some(piece) = answer.next().await? {
+            answered.get_or_insert_with(Instant::now);
+            if pieces.send(piece).await.is_err() {
+                // It found something that it cannot read, and says so below.
+                break;
+            }
         }
-        Ok(())
-    }
-
-    fn apply_row(&self, row: &Row<'_>) {
-        if !self.0.key_ids.iter().any(|known| known == row.pseudonym_key_id)
-            && !self.0.foreign_key.swap(true, Ordering::Relaxed)
-        {
-            tracing::error!(
-                key_id = row.pseudonym_key_id,
-                "the ledger has consent under a pseudonym key that this collector does not hold; consent is \
-                 unknown until it does: give all collectors of this database the same pseudonym.key_file"
+        drop(pieces);
+        let applied = match applied.await {
+            Ok(applied) => applied,
+            // It is never aborted, so it panicked, and so does who waits for it.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let ledger_us = applied.map_err(|rows::Malformed(what)| Error::Malformed(what))?;
+        let answered = answered.unwrap_or_else(Instant::now);
+        let finished = tail.finish(since, Sample { started, answered, ledger_us });
+        if let Some(stepped_us) = finished.stepped_us {
+            tracing::warn!(
+                seconds = stepped_us / 1_000_000,
+                read_again = !finished.complete,
+                "the clock of the consent ledger's server was set; let it be slewed, not stepped"
             );
         }
-        self.apply(row.subject_id, row.scope, row.state, row.source, row.terms, row.version);
+        Ok(finished.complete)
     }
 
     /// Takes one change into the view, unless a newer one is known.
-    pub(super) fn apply(
+    pub fn apply(
         &self,
         subject: SubjectId,
         scope: ConsentScope,
@@ -295,16 +235,21 @@ impl Replica {
         terms: &str,
         version: u32,
     ) {
-        let known_terms = read(&self.0.terms).index_of.get(terms).copied();
-        let terms = known_terms.unwrap_or_else(|| write(&self.0.terms).index_of(terms));
-        let said = Said::new(version, state, source, terms);
-        let mut shard = write(self.shard(&subject));
-        let before = &mut shard.entry(subject).or_default()[slot(scope)];
-        *before = before.merged(said);
+        let said = Said::new(version, state, source, self.terms_index(terms));
+        self.0.subjects.update(&subject, |entry| merge(entry, &(scope, said)));
     }
 
-    fn shard(&self, subject: &SubjectId) -> &RwLock<HashMap<SubjectId, Entry>> {
-        &self.0.shards[usize::from(subject.as_bytes()[15]) % SHARDS]
+    fn terms_index(&self, terms: &str) -> u16 {
+        let known = self.terms().known(terms);
+        known.unwrap_or_else(|| {
+            let mut terms_known = self.0.terms.write().unwrap_or_else(PoisonError::into_inner);
+            terms_known.index_of(terms)
+        })
+    }
+
+    fn terms(&self) -> RwLockReadGuard<'_, Terms> {
+        // Nothing in it can panic but for want of memory.
+        self.0.terms.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for a refresh now, instead of at the end of the interval.
@@ -337,19 +282,28 @@ impl Replica {
     /// How many people have ever said anything.
     #[must_use]
     pub fn subjects(&self) -> usize {
-        self.0.shards.iter().map(|shard| read(shard).len()).sum()
+        self.0.subjects.subjects()
+    }
+
+    /// How much memory they take, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.subjects.bytes()
     }
 
     /// What the view shows of a person, fresh or not.
     #[must_use]
     pub fn known(&self, subject: &SubjectId) -> Known {
-        let Some(entry) = read(self.shard(subject)).get(subject).copied() else { return Known::default() };
-        let terms = read(&self.0.terms);
+        self.0.subjects.get(subject).map_or_else(Known::default, |entry| self.spelled_out(entry))
+    }
+
+    fn spelled_out(&self, entry: Entry) -> Known {
+        let terms = self.terms();
         let [first_party, affiliates] = entry.map(|said| ScopeConsent {
             state: said.state(),
             source: said.source(),
             terms: terms.text(said.terms()),
-            version: said.version,
+            version: said.version(),
         });
         Known { first_party, affiliates }
     }
@@ -370,13 +324,14 @@ impl Replica {
         if !self.knows_all_keys() {
             return Decision::none(EligibilityReason::ConsentUnknown);
         }
+        let entry = self.0.subjects.get(&record.subject_id).unwrap_or_default();
         let said_no_since = |scope| {
-            let shard = read(self.shard(&record.subject_id));
-            let no = shard.get(&record.subject_id).and_then(|entry| entry[slot(scope)].no_version());
             // A "yes" and a "no" of one version were made at once, and then the "no" counts. A row that
             // stands on silence may have the version of the taking back which left it.
             let own_counts = record.reason == EligibilityReason::Granted;
-            no.is_some_and(|no| no > record.consent_version || (own_counts && no == record.consent_version))
+            entry[slot(scope)]
+                .no_version()
+                .is_some_and(|no| no > record.consent_version || (own_counts && no == record.consent_version))
         };
         if said_no_since(ConsentScope::FirstParty) {
             return Decision::none(EligibilityReason::WithdrawnBeforeWrite);
@@ -387,7 +342,7 @@ impl Replica {
             jurisdiction: record.jurisdiction,
             gpc: record.gpc,
         };
-        let mut known = self.known(&record.subject_id);
+        let mut known = self.spelled_out(entry);
         if said_no_since(ConsentScope::Affiliates) {
             known.affiliates.state = ConsentState::Denied;
         }
@@ -395,20 +350,93 @@ impl Replica {
     }
 }
 
-/// Where the next refresh begins to read.
-#[derive(Debug, Default)]
-struct Tail {
-    /// In the ledger's time, microseconds since the epoch.
-    since_us: i64,
+/// Applies the rows of one answer. What neighbouring rows have in common is looked up once.
+struct Applier {
+    replica: Replica,
+    /// The whole ledger is being read.
+    whole: bool,
+    started: Instant,
+    rows: u64,
+    said_progress: Instant,
+    /// What the current piece says.
+    changes: Vec<(SubjectId, (ConsentScope, Said))>,
+    /// The newest terms, and their number.
+    terms: (String, u16),
+    /// The newest key.
+    key_id: String,
 }
 
-fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    // Every write is one assignment or insertion: a panic in between leaves nothing half done.
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
+impl Applier {
+    fn new(replica: Replica, whole: bool) -> Self {
+        let started = Instant::now();
+        Self {
+            replica,
+            whole,
+            started,
+            rows: 0,
+            said_progress: started,
+            changes: Vec::new(),
+            terms: (String::new(), 0),
+            key_id: String::new(),
+        }
+    }
 
-fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
+    /// Applies pieces until there are no more, and gives what the ledger's clock showed. What is read
+    /// before something fails is true all the same, and is kept.
+    fn apply_pieces(mut self, mut pieces: mpsc::Receiver<Bytes>) -> Result<i64, rows::Malformed> {
+        let mut rows = Rows::default();
+        while let Some(piece) = pieces.blocking_recv() {
+            let read = rows.read(&piece, |row| self.take(row));
+            self.apply();
+            read?;
+            if self.said_progress.elapsed() >= PROGRESS_INTERVAL {
+                self.said_progress = Instant::now();
+                tracing::info!(rows = self.rows, "still reading the consent ledger");
+            }
+        }
+        let ledger_us = rows.finish()?;
+        if self.whole {
+            tracing::info!(
+                rows = self.rows,
+                subjects = self.replica.subjects(),
+                elapsed = ?self.started.elapsed(),
+                "the view of consent is loaded"
+            );
+        }
+        Ok(ledger_us)
+    }
+
+    fn take(&mut self, row: &Row<'_>) {
+        self.rows += 1;
+        if row.pseudonym_key_id != self.key_id {
+            self.check_key(row.pseudonym_key_id);
+        }
+        if row.terms != self.terms.0 {
+            self.terms = (row.terms.to_owned(), self.replica.terms_index(row.terms));
+        }
+        let said = Said::new(row.version, row.state, row.source, self.terms.1);
+        match row.scope {
+            Some(scope) => self.changes.push((row.subject_id, (scope, said))),
+            // Nobody knows what it is about, so it is about everything.
+            None => self.changes.extend(ConsentScope::ALL.map(|scope| (row.subject_id, (scope, said)))),
+        }
+    }
+
+    fn apply(&mut self) {
+        self.replica.0.subjects.update_all(&mut self.changes, merge);
+    }
+
+    fn check_key(&mut self, key_id: &str) {
+        key_id.clone_into(&mut self.key_id);
+        let Inner { key_ids, foreign_key, .. } = &*self.replica.0;
+        if !key_ids.iter().any(|known| known == key_id) && !foreign_key.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                key_id,
+                "the ledger has consent under a pseudonym key that this collector does not hold; consent is \
+                 unknown until it does: give all collectors of this database the same pseudonym.key_file"
+            );
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,11 @@
 //!    is narrowed down to a frame and put into quarantine ([`quarantine`]).
 //! 5. Make the cursor durable, and let the spool remove what lies before it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +109,7 @@ pub struct Delivery {
     replica: Replica,
     policies: Arc<PolicyStore>,
     cursor: watch::Sender<Position>,
+    held_since: watch::Sender<Option<Instant>>,
     finish: CancellationToken,
     finished: CancellationToken,
     /// Up to here, frames are inserted one by one, to find the one that is refused.
@@ -115,6 +120,7 @@ pub struct Delivery {
 #[derive(Clone, Debug)]
 pub struct Handle {
     cursor: watch::Receiver<Position>,
+    held_since: watch::Receiver<Option<Instant>>,
     finish: CancellationToken,
     finished: CancellationToken,
 }
@@ -124,6 +130,12 @@ impl Handle {
     #[must_use]
     pub fn cursor(&self) -> Position {
         *self.cursor.borrow()
+    }
+
+    /// Since when durable rows have been waiting for the consent watermark; none when none waits.
+    #[must_use]
+    pub fn held_since(&self) -> Option<Instant> {
+        *self.held_since.borrow()
     }
 
     /// Asks delivery to end once all that is durable in the spool is delivered. Nothing may be

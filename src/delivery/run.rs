@@ -64,6 +64,7 @@ impl Delivery {
             replica,
             policies,
             cursor,
+            held_since: watch::Sender::new(None),
             finish: CancellationToken::new(),
             finished: CancellationToken::new(),
             one_by_one_until: 0,
@@ -75,6 +76,7 @@ impl Delivery {
     pub fn handle(&self) -> Handle {
         Handle {
             cursor: self.cursor.subscribe(),
+            held_since: self.held_since.subscribe(),
             finish: self.finish.clone(),
             finished: self.finished.clone(),
         }
@@ -104,7 +106,11 @@ impl Delivery {
             }
             // Everything up to here was received before this moment.
             let until = self.reader.durable_end();
-            self.wait_for_watermark(Instant::now()).await;
+            let received_by = Instant::now();
+            self.held_since.send_replace(Some(received_by));
+            self.wait_for_watermark(received_by).await;
+            self.held_since.send_replace(None);
+            telemetry::consent_held(received_by.elapsed());
             while self.state.cursor < until.0 {
                 self.deliver_next(until).await?;
             }

@@ -288,7 +288,7 @@ async fn what_was_written_between_a_no_and_a_yes_is_never_eligible() {
 async fn a_denial_that_a_yes_overtook_counts_all_the_same() {
     let database = Database::new().await;
     let proxy = Proxy::start(&database.url, Fault::None).await;
-    let one = Setup::new(&database).config("[consent]\nmax_staleness = \"10m\"\nledger_timeout = \"20s\"\n");
+    let one = Setup::new(&database).config("[consent]\nmax_staleness = \"10m\"\nledger_timeout = \"10s\"\n");
     let a = one.start_ready().await;
     let b = one.beside().via(&proxy.url).start_ready().await;
     let (at_a, at_b) = (a.client().await, b.client().await);
@@ -316,4 +316,46 @@ async fn a_denial_that_a_yes_overtook_counts_all_the_same() {
     }
     let ids = a.send(vec![event("ann")]).await;
     assert_eq!(database.wait_for(&ids).await[0].scope, "none");
+}
+
+#[tokio::test]
+async fn metrics_tell_how_the_view_of_consent_is() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&database.url, Fault::Refuse).await;
+    let collector = Setup::new(&database).via(&proxy.url).start().await;
+    let loading = eventually("the first gauges", || async {
+        let metrics = collector.metrics().await;
+        metric(&metrics, "assent_consent_replica_age_seconds").is_some().then_some(metrics)
+    })
+    .await;
+    assert_eq!(metric(&loading, "assent_consent_replica_age_seconds"), Some(f64::INFINITY));
+    // What is received now waits for the view.
+    collector.send(vec![event("ann")]).await;
+    eventually("a lag", || async {
+        metric(&collector.metrics().await, "assent_consent_watermark_lag_seconds").filter(|lag| *lag > 0.5)
+    })
+    .await;
+
+    proxy.set(Fault::None);
+    collector.wait_until_serving().await;
+    collector.client().await.set_consent(change("ann", FIRST, ConsentState::Granted)).await.unwrap();
+    database.wait_for_rows(1).await;
+    let metrics = eventually("a person in the view, and no lag", || async {
+        let metrics = collector.metrics().await;
+        let there = metric(&metrics, "assent_consent_subjects") == Some(1.0)
+            && metric(&metrics, "assent_consent_watermark_lag_seconds") == Some(0.0);
+        there.then_some(metrics)
+    })
+    .await;
+    let value = |name: &str| metric(&metrics, name).unwrap_or_else(|| panic!("{name} in\n{metrics}"));
+    assert!(value("assent_consent_replica_age_seconds") < 60.0);
+    assert!(value("assent_consent_replica_bytes") > 0.0);
+    assert!(value("assent_consent_refresh_duration_seconds_count") >= 1.0);
+    assert!(value("assent_consent_hold_seconds_count") >= 1.0);
+    assert!(value("assent_consent_hold_seconds_sum") > 0.5);
+}
+
+/// The value of a metric without labels.
+fn metric(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }

@@ -22,15 +22,20 @@ fn subject(n: u8) -> SubjectId {
 
 fn row(n: u8, state: ConsentState, version: u32, key: &str) -> Row<'_> {
     Row {
-        ledger_now_us: 0,
         subject_id: subject(n),
-        scope: ConsentScope::FirstParty,
+        scope: Some(ConsentScope::FirstParty),
         state,
         source: Source::UserSetting,
         version,
         terms: "2026",
         pseudonym_key_id: key,
     }
+}
+
+fn apply(replica: &Replica, row: &Row<'_>) {
+    let mut applier = Applier::new(replica.clone(), false);
+    applier.take(row);
+    applier.apply();
 }
 
 fn seal_record(n: u8) -> SealRecord {
@@ -57,7 +62,7 @@ fn the_newest_version_counts_whatever_the_order() {
         let mut changes = changes;
         changes.rotate_left(rotation);
         for (state, version) in changes {
-            replica.apply_row(&row(1, state, version, "k1"));
+            apply(&replica, &row(1, state, version, "k1"));
         }
         let known = replica.known(&subject(1));
         assert_eq!((known.first_party.state, known.first_party.version), (Unset, 4));
@@ -72,7 +77,7 @@ fn of_two_with_one_version_the_no_counts_whatever_the_order() {
     for states in [[Granted, Denied], [Denied, Granted]] {
         let replica = replica();
         for state in states {
-            replica.apply_row(&row(1, state, 5, "k1"));
+            apply(&replica, &row(1, state, 5, "k1"));
         }
         assert_eq!(replica.known(&subject(1)).first_party.state, Denied);
     }
@@ -81,7 +86,7 @@ fn of_two_with_one_version_the_no_counts_whatever_the_order() {
 #[test]
 fn nobody_is_known_before_the_first_refresh_or_after_the_last_is_too_old() {
     let replica = replica();
-    replica.apply_row(&row(1, ConsentState::Granted, 1, "k1"));
+    apply(&replica, &row(1, ConsentState::Granted, 1, "k1"));
     assert_eq!(replica.consent(&subject(1)), Consent::Unknown);
     let Some(long_ago) = Instant::now().checked_sub(options().max_staleness * 2) else { return };
     replica.0.watermark.send_replace(Some(long_ago));
@@ -94,11 +99,11 @@ fn nobody_is_known_before_the_first_refresh_or_after_the_last_is_too_old() {
 fn consent_under_another_key_makes_all_unknown() {
     let replica = replica();
     replica.0.watermark.send_replace(Some(Instant::now()));
-    replica.apply_row(&row(1, ConsentState::Granted, 1, "k1"));
+    apply(&replica, &row(1, ConsentState::Granted, 1, "k1"));
     assert!(replica.is_fresh());
     let policy = Policy::builtin();
     assert_eq!(replica.decide_for_seal(&policy, &seal_record(1)).training_scope, TrainingScope::FirstParty);
-    replica.apply_row(&row(2, ConsentState::Denied, 1, "k2"));
+    apply(&replica, &row(2, ConsentState::Denied, 1, "k2"));
     assert!(!replica.is_fresh());
     assert_eq!(replica.consent(&subject(1)), Consent::Unknown);
     assert_eq!(replica.decide_for_seal(&policy, &seal_record(1)).training_scope, TrainingScope::None);
@@ -113,7 +118,7 @@ fn a_no_between_receipt_and_seal_narrows_though_a_yes_came_after_it() {
             changes.rotate_left(rotation);
             let replica = replica();
             for (state, version) in changes {
-                replica.apply_row(&row(1, state, version, "k1"));
+                apply(&replica, &row(1, state, version, "k1"));
             }
             let policy = Policy::builtin();
             let decide = |consent_version| {
@@ -133,7 +138,7 @@ fn a_no_of_the_row_s_own_version_narrows_it_under_a_later_yes() {
     use ConsentState::{Denied, Granted};
     let replica = replica();
     for (state, version) in [(Granted, 2), (Denied, 2), (Granted, 3)] {
-        replica.apply_row(&row(1, state, version, "k1"));
+        apply(&replica, &row(1, state, version, "k1"));
     }
     let record = SealRecord { consent_version: 2, ..seal_record(1) };
     assert_eq!(replica.decide_for_seal(&Policy::builtin(), &record).training_scope, TrainingScope::None);
@@ -167,34 +172,21 @@ fn a_no_to_affiliates_in_between_leaves_first_party() {
 }
 
 #[test]
-fn a_no_of_long_ago_is_never_forgotten() {
-    let mut said = Said::new(1, ConsentState::Denied, Source::Admin, 7);
-    for version in [2, 70_000, 200_000] {
-        said = said.merged(Said::new(version, ConsentState::Granted, Source::Import, MAX_TERMS));
+fn a_scope_that_is_not_known_is_a_no_to_both() {
+    let replica = replica();
+    for scope in ConsentScope::ALL {
+        replica.apply(subject(1), scope, ConsentState::Granted, Source::UserSetting, "", 1);
     }
+    apply(&replica, &Row { scope: None, ..row(1, ConsentState::Denied, 2, "k1") });
+    let known = replica.known(&subject(1));
     assert_eq!(
-        (said.state(), said.source(), said.terms()),
-        (ConsentState::Granted, Source::Import, MAX_TERMS)
+        (known.first_party.state, known.affiliates.state),
+        (ConsentState::Denied, ConsentState::Denied)
     );
-    // Nearer than it was, never further: a row is narrowed too often at worst.
-    assert!(said.no_version().is_some_and(|no| (1..200_000).contains(&no)));
-    assert_eq!(Said::default().no_version(), None);
+    assert_eq!(replica.subjects(), 1);
 }
 
 #[test]
-fn terms_beyond_number_are_not_taken_for_known_ones() {
-    let mut terms = Terms::new();
-    for n in 0..MAX_TERMS + 10 {
-        terms.index_of(&n.to_string());
-    }
-    assert!(terms.texts.len() <= usize::from(MAX_TERMS));
-    let index = terms.index_of("another");
-    assert_eq!(&*terms.text(index), "(one of many)");
-    let first = terms.index_of("0");
-    assert_eq!(&*terms.text(first), "0");
-}
-
-#[test]
-fn an_entry_stays_small() {
-    assert_eq!(size_of::<(SubjectId, Entry)>(), 32);
+fn the_overlap_is_longer_than_two_timeouts_of_any_collector() {
+    assert!(OVERLAP > MAX_LEDGER_TIMEOUT * 2);
 }

@@ -1,0 +1,118 @@
+//! What a person said of one scope, in 7 bytes: tens of millions of people have two each.
+
+use crate::consent::{ConsentState, Source};
+
+/// The newest change of a scope, and how long ago the newest was that was not a yes. Bytes alone,
+/// so that it can lie anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    /// Of the newest change.
+    version: [u8; 4],
+    /// From the lowest bit: state, source, and the index into [`super::Terms`].
+    packed: [u8; 2],
+    /// How many versions ago the newest change was that was not a yes; [`Said::NEVER`] if none was.
+    /// What lies further back counts as just so far back: nearer than it was, which is the careful side.
+    since_no: u8,
+}
+
+/// What a person said: first party, affiliates.
+pub(super) type Entry = [Said; 2];
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { version: [0; 4], packed: [0; 2], since_no: Self::NEVER }
+    }
+}
+
+impl Said {
+    const STATE_BITS: u16 = 2;
+    const SOURCE_BITS: u16 = 3;
+    const TERMS_BITS: u16 = u16::BITS as u16 - Self::STATE_BITS - Self::SOURCE_BITS;
+    /// The largest index of terms.
+    pub(super) const MAX_TERMS: u16 = (1 << Self::TERMS_BITS) - 1;
+    const NEVER: u8 = u8::MAX;
+
+    pub(super) fn new(version: u32, state: ConsentState, source: Source, terms: u16) -> Self {
+        let packed = state as u16
+            | (source as u16) << Self::STATE_BITS
+            | terms << (Self::STATE_BITS + Self::SOURCE_BITS);
+        let since_no = if state == ConsentState::Granted { Self::NEVER } else { 0 };
+        Self { version: version.to_ne_bytes(), packed: packed.to_ne_bytes(), since_no }
+    }
+
+    pub(super) const fn version(self) -> u32 {
+        u32::from_ne_bytes(self.version)
+    }
+
+    const fn packed(self) -> u16 {
+        u16::from_ne_bytes(self.packed)
+    }
+
+    pub(super) fn state(self) -> ConsentState {
+        let bits = self.packed() & ((1 << Self::STATE_BITS) - 1);
+        ConsentState::ALL.into_iter().find(|state| *state as u16 == bits).unwrap_or(ConsentState::Denied)
+    }
+
+    pub(super) fn source(self) -> Source {
+        let bits = self.packed() >> Self::STATE_BITS & ((1 << Self::SOURCE_BITS) - 1);
+        Source::ALL.into_iter().find(|source| *source as u16 == bits).unwrap_or_default()
+    }
+
+    pub(super) const fn terms(self) -> u16 {
+        self.packed() >> (Self::STATE_BITS + Self::SOURCE_BITS)
+    }
+
+    /// The version of the newest change that was not a yes.
+    pub(super) fn no_version(self) -> Option<u32> {
+        (self.since_no != Self::NEVER).then(|| self.version().saturating_sub(self.since_no.into()))
+    }
+
+    /// Both changes, in whatever order they came in. Two collectors may give one version at once; then
+    /// the one that says less counts, everywhere.
+    pub(super) fn merged(self, other: Self) -> Self {
+        let rank = |said: Self| (said.version(), caution(said.state()));
+        let newest = if rank(other) > rank(self) { other } else { self };
+        let no = self.no_version().max(other.no_version());
+        let since_no = no.map_or(Self::NEVER, |no| {
+            u8::try_from(newest.version() - no).unwrap_or(Self::NEVER).min(Self::NEVER - 1)
+        });
+        Self { since_no, ..newest }
+    }
+}
+
+const fn caution(state: ConsentState) -> u8 {
+    match state {
+        ConsentState::Granted => 0,
+        ConsentState::Unset => 1,
+        ConsentState::Denied => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_no_of_long_ago_is_never_forgotten() {
+        let mut said = Said::new(1, ConsentState::Denied, Source::Admin, 7);
+        for version in [2, 254, 255, 256, 70_000, 200_000] {
+            said = said.merged(Said::new(version, ConsentState::Granted, Source::Import, Said::MAX_TERMS));
+            // Nearer than it was, never further: a row is narrowed too often at worst.
+            assert!(said.no_version().is_some_and(|no| (1..version).contains(&no)), "{version}");
+        }
+        assert_eq!(
+            (said.state(), said.source(), said.terms()),
+            (ConsentState::Granted, Source::Import, Said::MAX_TERMS)
+        );
+        assert_eq!(Said::default().no_version(), None);
+    }
+
+    #[test]
+    fn a_no_of_not_so_long_ago_is_known_to_the_version() {
+        let no = Said::new(1, ConsentState::Denied, Source::Admin, 0);
+        for version in [2, 100, 255] {
+            let said = no.merged(Said::new(version, ConsentState::Granted, Source::Admin, 0));
+            assert_eq!(said.no_version(), Some(1));
+        }
+    }
+}

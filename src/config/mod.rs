@@ -315,12 +315,15 @@ impl Config {
     /// The consent replica's options.
     #[must_use]
     pub fn replica_options(&self) -> crate::consent::ReplicaOptions {
-        crate::consent::ReplicaOptions {
+        let options = crate::consent::ReplicaOptions {
             refresh_interval: self.consent.refresh_interval.0,
             max_staleness: self.consent.max_staleness.0,
             // Longer than any ledger write may take, so that a late one is not missed.
             overlap: self.consent.ledger_timeout.0 * 3,
-        }
+        };
+        #[cfg(feature = "mutations")]
+        let options = crate::mutation::of_replica(options);
+        options
     }
 
     /// Delivery's options.

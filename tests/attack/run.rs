@@ -1,0 +1,162 @@
+//! One attack from its beginning to the rows that came of it.
+
+use std::collections::HashMap;
+
+use assent::{consent::TrainingScope, ingress::proto::GetConsentRequest};
+use fastrand::Rng;
+use serde::Deserialize;
+use tokio::{sync::Mutex, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    actors::{Actor, kill_at_random, name},
+    checker::{Final, Rows, Violation, check},
+    fleet::{COLLECTORS, Fleet},
+    harness::{Database, eventually},
+    history::{Clock, History},
+    options::Options,
+    report::Report,
+};
+
+/// How many people change their minds at any moment; each at most two requests at a time.
+const FLIPPERS: u32 = 40;
+/// How many clients send for whomever.
+const SENDERS: usize = 6;
+/// People asked about in the end, for each second that the attack lasted.
+const ASKED_PER_SECOND: u64 = 5;
+
+/// What came of an attack.
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) history: History,
+    pub(crate) report: Report,
+}
+
+/// One after the other: each wants the machine for itself.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Attacks, waits until all is delivered, and checks.
+pub(crate) async fn attack(options: &Options) -> Outcome {
+    let _alone = ALONE.lock().await;
+    let mut rng = options.rng();
+    let database = Database::new().await;
+    let fleet = Fleet::start(&database, &mut rng, options.mutation).await;
+    fleet.wait_until_serving().await;
+    let clock = Clock::start();
+    let stop = CancellationToken::new();
+    let addresses = fleet.addresses.clone();
+
+    fleet.set_chaotic();
+    let mut actors = JoinSet::new();
+    for people in groups(options.users) {
+        let actor = Actor::new(rng.fork(), clock, addresses.clone(), stop.clone());
+        actors.spawn(actor.flip(people));
+    }
+    for _ in 0..SENDERS {
+        let actor = Actor::new(rng.fork(), clock, addresses.clone(), stop.clone());
+        actors.spawn(actor.send_at_random(options.users));
+    }
+    let killer = tokio::spawn(kill_at_random(fleet, rng.fork(), stop.clone()));
+
+    tokio::time::sleep(options.span()).await;
+    stop.cancel();
+    let mut history = History::default();
+    while let Some(done) = actors.join_next().await {
+        history.extend(done.unwrap());
+    }
+    let mut fleet = killer.await.unwrap();
+    fleet.set_calm();
+    fleet.wait_until_serving().await;
+
+    let last = Actor::new(rng.fork(), clock, addresses, stop);
+    let (finals, more) = ask(last, &fleet, &history, options, &mut rng).await;
+    history.extend(more);
+    let complaints = fleet.drain().await;
+    assert!(complaints.is_empty(), "{}\nagain: {options}", complaints.join("\n"));
+    let rows = read(&database).await;
+    Outcome {
+        violations: check(&history, &rows, &finals),
+        report: Report::of(&history, &rows, &finals, &fleet),
+        history,
+    }
+}
+
+/// Everybody belongs to one who changes their minds, so that changes of one person come in a known order.
+fn groups(users: u32) -> impl Iterator<Item = Vec<u32>> {
+    let groups = FLIPPERS.min(users);
+    (0..groups).map(move |group| (group..users).step_by(groups as usize).collect())
+}
+
+/// What every collector says of some people, and makes of an event of theirs, when all is quiet.
+async fn ask(
+    mut actor: Actor,
+    fleet: &Fleet,
+    history: &History,
+    options: &Options,
+    rng: &mut Rng,
+) -> (Vec<Final>, History) {
+    let mut people: Vec<u32> = history.changes_by_user().into_keys().collect();
+    people.sort_unstable();
+    rng.shuffle(&mut people);
+    let mut finals: Vec<Final> =
+        people.into_iter().map(|user| Final { user, decided: Vec::new(), probes: Vec::new() }).collect();
+    let asked = usize::try_from(options.seconds * ASKED_PER_SECOND).unwrap_or(usize::MAX).min(finals.len());
+    for via in 0..COLLECTORS {
+        let client = fleet.addresses.client(via).expect("all run");
+        for last in &mut finals[..asked] {
+            let query = || GetConsentRequest { user_id: name(last.user), ..GetConsentRequest::default() };
+            // What the collector sent on connections that were cut may fail once more.
+            let answer =
+                eventually("an answer on consent", || async { client.get_consent(query()).await.ok() }).await;
+            last.decided.push(scope(&answer.training_scope));
+        }
+        for people in finals.chunks_mut(20) {
+            let authors: Vec<u32> = people.iter().map(|last| last.user).collect();
+            let probes = actor.send(&authors, via).await;
+            people.iter_mut().zip(probes).for_each(|(last, probe)| last.probes.push(probe));
+        }
+    }
+    (finals, actor.into_history())
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    event_id: Uuid,
+    copies: u64,
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    event_id: Uuid,
+    training_scope: String,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    event_id: Uuid,
+}
+
+async fn read(database: &Database) -> Rows {
+    let stored: Vec<Stored> =
+        database.rows("SELECT event_id, count() AS copies FROM events GROUP BY event_id").await;
+    let counted: Vec<Counted> = database.rows("SELECT event_id, training_scope FROM events FINAL").await;
+    let mut views = HashMap::new();
+    for view in ["training_first_party", "training_affiliates"] {
+        let shown: Vec<Shown> = database.rows(&format!("SELECT event_id FROM {view}")).await;
+        views.insert(view, shown.into_iter().map(|row| row.event_id).collect());
+    }
+    Rows {
+        raw: stored.into_iter().map(|row| (row.event_id, row.copies)).collect(),
+        counted: counted.into_iter().map(|row| (row.event_id, scope(&row.training_scope))).collect(),
+        first_party: views.remove("training_first_party").unwrap_or_default(),
+        affiliates: views.remove("training_affiliates").unwrap_or_default(),
+    }
+}
+
+fn scope(name: &str) -> TrainingScope {
+    [TrainingScope::None, TrainingScope::FirstParty, TrainingScope::Affiliates]
+        .into_iter()
+        .find(|scope| scope.as_str() == name)
+        .unwrap_or_else(|| panic!("{name} is no training scope"))
+}

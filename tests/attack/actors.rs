@@ -126,7 +126,6 @@ impl Actor {
             if self.stop.is_cancelled() {
                 break;
             }
-            self.pause(100).await;
         }
         None
     }
@@ -144,6 +143,10 @@ impl Actor {
         };
         let acknowledged = answer.acknowledged().is_some();
         self.history.changes.push(Change { user, scope, state, via, began, answer });
+        if !acknowledged {
+            // Whoever is told so at once would ask a collector without a ClickHouse again and again.
+            self.pause(400).await;
+        }
         acknowledged
     }
 

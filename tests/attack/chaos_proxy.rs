@@ -118,10 +118,10 @@ async fn outages(mood: watch::Sender<Mood>, mut rng: Rng, tally: Arc<Tally>) {
         })
     };
     loop {
-        tokio::time::sleep(Duration::from_millis(rng.u64(2_000..8_000))).await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(3_000..12_000))).await;
         if change(Mood::Chaotic, Mood::Away) {
             tally.outages.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_millis(rng.u64(50..1_200))).await;
+            tokio::time::sleep(Duration::from_millis(rng.u64(50..700))).await;
             change(Mood::Away, Mood::Chaotic);
         }
     }

@@ -34,16 +34,8 @@ impl Report {
         report.add("events", history.events.len() as u64);
         report.at_least("  acknowledged", acknowledged, 200);
         report.at_least("  sent again", events().filter(|event| event.tries.len() > 1).count() as u64, 1);
-        report.at_least(
-            "  eligible for first party",
-            with_scope(TrainingScope::FirstParty),
-            acknowledged / 20,
-        );
-        report.at_least(
-            "  eligible for affiliates",
-            with_scope(TrainingScope::Affiliates),
-            acknowledged / 50,
-        );
+        report.at_least("  eligible for first party", with_scope(TrainingScope::FirstParty), 30);
+        report.at_least("  eligible for affiliates", with_scope(TrainingScope::Affiliates), 8);
         report.at_least("  in training_first_party", rows.first_party.len() as u64, 1);
         report.at_least("  in training_affiliates", rows.affiliates.len() as u64, 1);
         let raced = races(history);

@@ -2,8 +2,12 @@
 
 use std::collections::HashMap;
 
-use assent::{consent::TrainingScope, ingress::proto::GetConsentRequest};
+use assent::{
+    consent::TrainingScope,
+    ingress::{client::Client, proto::GetConsentRequest},
+};
 use fastrand::Rng;
+use futures_util::future::join_all;
 use serde::Deserialize;
 use tokio::{sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -20,11 +24,11 @@ use crate::{
 };
 
 /// How many people change their minds at any moment; each at most two requests at a time.
-const FLIPPERS: u32 = 40;
+const FLIPPERS: u32 = 64;
 /// How many clients send for whomever.
-const SENDERS: usize = 6;
+const SENDERS: usize = 3;
 /// People asked about in the end, for each second that the attack lasted.
-const ASKED_PER_SECOND: u64 = 5;
+const ASKED_PER_SECOND: u64 = 3;
 
 /// What came of an attack.
 pub(crate) struct Outcome {
@@ -102,15 +106,11 @@ async fn ask(
     let mut finals: Vec<Final> =
         people.into_iter().map(|user| Final { user, decided: Vec::new(), probes: Vec::new() }).collect();
     let asked = usize::try_from(options.seconds * ASKED_PER_SECOND).unwrap_or(usize::MAX).min(finals.len());
+    let clients: Vec<Client> = (0..COLLECTORS).filter_map(|via| fleet.addresses.client(via)).collect();
+    for last in &mut finals[..asked] {
+        last.decided = join_all(clients.iter().map(|client| decided(client, last.user))).await;
+    }
     for via in 0..COLLECTORS {
-        let client = fleet.addresses.client(via).expect("all run");
-        for last in &mut finals[..asked] {
-            let query = || GetConsentRequest { user_id: name(last.user), ..GetConsentRequest::default() };
-            // What the collector sent on connections that were cut may fail once more.
-            let answer =
-                eventually("an answer on consent", || async { client.get_consent(query()).await.ok() }).await;
-            last.decided.push(scope(&answer.training_scope));
-        }
         for people in finals.chunks_mut(20) {
             let authors: Vec<u32> = people.iter().map(|last| last.user).collect();
             let probes = actor.send(&authors, via).await;
@@ -118,6 +118,15 @@ async fn ask(
         }
     }
     (finals, actor.into_history())
+}
+
+/// The decision of today that a collector names.
+async fn decided(client: &Client, user: u32) -> TrainingScope {
+    let query = || GetConsentRequest { user_id: name(user), ..GetConsentRequest::default() };
+    // On a connection that was cut before, it may fail once more.
+    let answer =
+        eventually("an answer on consent", || async { client.get_consent(query()).await.ok() }).await;
+    scope(&answer.training_scope)
 }
 
 #[derive(Deserialize)]

@@ -219,6 +219,23 @@ fn forbidden(changes: &[&Change], scope: ConsentScope, began: Moment, ended: Mom
     (!can_have_said_yes().any(|change| after(&change))).then_some(Kind::EligibleAfterDenial)
 }
 
+/// Whether an event that is eligible is so by a "yes" which was answered before a "no" that it raced. Either
+/// order of the two is right, so this is no finding; how often it happens is worth knowing.
+pub(crate) fn is_by_a_yes_that_raced(changes: &[&Change], event: &Event) -> bool {
+    let Some((began, ended)) =
+        event.tries.iter().find_map(|tried| Some((tried.began, tried.answer.acknowledged()?)))
+    else {
+        return false;
+    };
+    let of_scope = || changes.iter().filter(|change| change.scope == ConsentScope::FirstParty);
+    let told = of_scope()
+        .filter(|change| change.is_no())
+        .filter_map(|change| change.answer.acknowledged().filter(|at| *at < began))
+        .max();
+    let mut yes = of_scope().filter(|change| !change.is_no() && change.began < ended);
+    told.is_some_and(|told| yes.all(|change| change.answer.ended() < told))
+}
+
 /// Whether a view may show an event: one of the requests that it was in has no "no" after it.
 fn may_be_shown(changes: &[&Change], event: &Event, scopes: &[ConsentScope]) -> bool {
     event.tries.iter().any(|tried| {

@@ -1,8 +1,12 @@
 //! The collectors, each with its own data and its own bad way to the one ClickHouse.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use assent::ingress::client::Client;
@@ -114,6 +118,14 @@ impl Fleet {
     pub(crate) async fn wait_until_serving(&self) {
         for collector in self.collectors.iter().flatten() {
             collector.wait_until_serving().await;
+        }
+    }
+
+    /// Puts what the collectors said where a person can read it after the test.
+    pub(crate) fn keep_logs(&self, dir: &Path) {
+        fs::create_dir_all(dir).unwrap();
+        for (n, setup) in self.setups.iter().enumerate() {
+            fs::write(dir.join(format!("collector-{n}.log")), setup.log()).unwrap();
         }
     }
 

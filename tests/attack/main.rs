@@ -52,9 +52,10 @@ async fn assert_holds(options: &Options) {
         violations.iter().take(TOLD).map(|violation| report::explain(violation, &history)).collect();
     assert!(
         violations.is_empty(),
-        "{} findings, of which the first:\n{}\n{report}\nagain: {options}",
+        "{} findings, of which the first:\n{}\n{report}\nlogs: {}\nagain: {options}",
         violations.len(),
         told.join("\n"),
+        options.logs().display(),
     );
     assert!(
         report.lacks().is_empty(),

@@ -1,6 +1,11 @@
 //! What can be set from outside, and how to say so.
 
-use std::{env, fmt, str::FromStr, time::Duration};
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 /// How one attack is made.
 #[derive(Clone, Debug)]
@@ -32,6 +37,11 @@ impl Options {
     /// The same with a seed of its own.
     pub(crate) fn with_seed(&self, seed: u64) -> Self {
         Self { seed, ..self.clone() }
+    }
+
+    /// Where the collectors' logs are put when there are findings.
+    pub(crate) fn logs(&self) -> PathBuf {
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("attack-{}", self.seed))
     }
 
     pub(crate) fn span(&self) -> Duration {

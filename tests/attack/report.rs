@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     chaos_proxy::Done,
-    checker::{Final, Rows, Violation},
+    checker::{Final, Rows, Violation, is_by_a_yes_that_raced},
     faults::Kind,
     fleet::Fleet,
     history::{Answer, Change, History},
@@ -38,6 +38,7 @@ impl Report {
         report.at_least("  eligible for affiliates", with_scope(TrainingScope::Affiliates), 8);
         report.at_least("  in training_first_party", rows.first_party.len() as u64, 1);
         report.at_least("  in training_affiliates", rows.affiliates.len() as u64, 1);
+        report.add("  eligible by a yes that was answered before a no it raced", gave_way(history, &scopes));
         let raced = races(history);
         report.at_least("  begun within 1 s after a no, elsewhere", raced.0, 40);
         report.at_least("  of these, of somebody who had said yes before", raced.1, 20);
@@ -93,6 +94,18 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines.iter().try_for_each(|(name, count, _)| writeln!(f, "{count:>9}  {name}"))
     }
+}
+
+/// Eligible events of [`is_by_a_yes_that_raced`].
+fn gave_way(history: &History, scopes: &HashMap<Uuid, TrainingScope>) -> u64 {
+    let changes = history.changes_by_user();
+    let eligible = scopes.iter().filter(|(_, scope)| **scope != TrainingScope::None);
+    let events = eligible.filter_map(|(id, _)| history.events.get(id));
+    events
+        .filter(|event| {
+            changes.get(&event.user).is_some_and(|changes| is_by_a_yes_that_raced(changes, event))
+        })
+        .count() as u64
 }
 
 /// Events that began soon after a "no" which another collector had acknowledged, and those of them whose

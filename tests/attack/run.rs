@@ -79,11 +79,11 @@ pub(crate) async fn attack(options: &Options) -> Outcome {
     let complaints = fleet.drain().await;
     assert!(complaints.is_empty(), "{}\nagain: {options}", complaints.join("\n"));
     let rows = read(&database).await;
-    Outcome {
-        violations: check(&history, &rows, &finals),
-        report: Report::of(&history, &rows, &finals, &fleet),
-        history,
+    let violations = check(&history, &rows, &finals);
+    if !violations.is_empty() {
+        fleet.keep_logs(&options.logs());
     }
+    Outcome { violations, report: Report::of(&history, &rows, &finals, &fleet), history }
 }
 
 /// Everybody belongs to one who changes their minds, so that changes of one person come in a known order.

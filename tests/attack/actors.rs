@@ -14,13 +14,20 @@ use uuid::Uuid;
 use crate::{
     fleet::{Addresses, COLLECTORS, Fleet},
     harness::{change, event},
-    history::{Answer, Change, Clock, Event, History, Try},
+    history::{Answer, Change, Clock, Event, History, Moment, Try},
 };
 
 /// How often a request is sent again, at most.
 const MAX_TRIES: usize = 6;
 /// How often a "no" that failed is said again. Its person does not rest before it holds.
 const MAX_DENIALS: usize = 12;
+
+/// A change that is sent until it is acknowledged. It counts from when it was first sent.
+#[derive(Clone, Copy)]
+struct Same {
+    id: Uuid,
+    began: Moment,
+}
 
 /// One who asks collectors for something, and notes what came of it.
 pub(crate) struct Actor {
@@ -118,9 +125,12 @@ impl Actor {
     /// A "no", until a collector has acknowledged it; says which.
     async fn say_no(&mut self, user: u32, scope: ConsentScope) -> Option<usize> {
         let state = if self.hits(25) { ConsentState::Unset } else { ConsentState::Denied };
+        // Some clients send the same change again, others make a new one.
+        let id = uuid::Builder::from_random_bytes(self.rng.u128(..).to_le_bytes()).into_uuid();
+        let same = self.hits(60).then(|| Same { id, began: self.clock.now() });
         for _ in 0..MAX_DENIALS {
             let via = self.any_collector();
-            if self.set(user, scope, state, via).await {
+            if self.set_as(user, scope, state, via, same).await {
                 return Some(via);
             }
             if self.stop.is_cancelled() {
@@ -130,13 +140,30 @@ impl Actor {
         None
     }
 
+    /// Says whether it was acknowledged.
     async fn set(&mut self, user: u32, scope: ConsentScope, state: ConsentState, via: usize) -> bool {
+        self.set_as(user, scope, state, via, None).await
+    }
+
+    /// The same as one of several sendings of one change.
+    async fn set_as(
+        &mut self,
+        user: u32,
+        scope: ConsentScope,
+        state: ConsentState,
+        via: usize,
+        same: Option<Same>,
+    ) -> bool {
         let Some(client) = self.addresses.client(via) else {
             self.pause(50).await;
             return false;
         };
-        let request = change(&name(user), wire::scope_out(scope), wire::state_out(state));
-        let began = self.clock.now();
+        let mut request = change(&name(user), wire::scope_out(scope), wire::state_out(state));
+        let mut began = self.clock.now();
+        if let Some(same) = same {
+            request.request_id = same.id.to_string();
+            began = same.began;
+        }
         let answer = match client.set_consent(request).await {
             Ok(_) => Answer::Acknowledged(self.clock.now()),
             Err(error) => failure(self.clock, &error),

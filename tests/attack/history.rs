@@ -69,7 +69,8 @@ impl Answer {
     }
 }
 
-/// A change of consent. A retry is a change of its own.
+/// A change of consent. A retry is a change of its own; one under the same request id began when
+/// the first did.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) user: u32,

@@ -179,7 +179,6 @@ impl Connection {
                     if answering {
                         answering = false;
                         self.next(piece);
-                        // The server begins to work when it has the head.
                         let head = piece.windows(4).position(|w| w == b"\r\n\r\n").map_or(piece.len(), |at| at + 4);
                         if !pass(&mut to_server, &piece[..head], &mut self.plan.cut_up).await {
                             return self.count(Done::Cut);

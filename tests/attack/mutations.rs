@@ -1,5 +1,7 @@
 //! The attack on collectors that go without a safeguard must find what that safeguard is for.
 
+use std::time::Duration;
+
 use assent::mutation::Mutation;
 
 use crate::{
@@ -15,11 +17,16 @@ const MAX_ROUNDS: u64 = 4;
 /// As long as a round lasts unless told otherwise.
 const SECONDS: u64 = 8;
 
+/// Longer than some refreshes, and shorter than the ledger's patience.
+const COMMIT: Duration = Duration::from_millis(1_200);
+
 fn options(mutation: Option<Mutation>) -> Options {
     let mut options = Options::from_env();
     if std::env::var_os("ATTACK_SECONDS").is_none() {
         options.seconds = SECONDS;
     }
+    // Without an overlap the tail still reads from about the last refresh but one.
+    options.commit = COMMIT;
     options.mutation = mutation.map(Mutation::as_str);
     options
 }

@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) users: u32,
     /// How many attacks, each with the seed after the last one's.
     pub(crate) rounds: u64,
+    /// How long a change of consent has its time already and cannot be read yet.
+    pub(crate) commit: Duration,
     /// A safeguard that the collectors go without.
     pub(crate) mutation: Option<&'static str>,
 }
@@ -30,6 +32,7 @@ impl Options {
             seconds: variable("ATTACK_SECONDS").unwrap_or(12),
             users: variable("ATTACK_USERS").unwrap_or(300),
             rounds: variable("ATTACK_ROUNDS").unwrap_or(1),
+            commit: Duration::from_millis(300),
             mutation: None,
         }
     }

@@ -1,6 +1,6 @@
 //! One attack from its beginning to the rows that came of it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use assent::{
     consent::TrainingScope,
@@ -45,6 +45,7 @@ pub(crate) async fn attack(options: &Options) -> Outcome {
     let _alone = ALONE.lock().await;
     let mut rng = options.rng();
     let database = Database::new().await;
+    commit_late(&database, options.commit).await;
     let fleet = Fleet::start(&database, &mut rng, options.mutation).await;
     fleet.wait_until_serving().await;
     let clock = Clock::start();
@@ -84,6 +85,15 @@ pub(crate) async fn attack(options: &Options) -> Outcome {
         fleet.keep_logs(&options.logs());
     }
     Outcome { violations, report: Report::of(&history, &rows, &finals, &fleet), history }
+}
+
+/// Makes the ledger slow between a row's time and its commit, as a busy server is: what the overlap of the
+/// tails is for. The proxies cannot do it, since a short insert begins when all of it has come.
+async fn commit_late(database: &Database, late: Duration) {
+    let seconds = late.as_secs_f64();
+    let sql =
+        format!("ALTER TABLE consent_changes ADD COLUMN late UInt8 MATERIALIZED sleepEachRow({seconds})");
+    database.client.execute(&sql).await.unwrap();
 }
 
 /// Everybody belongs to one who changes their minds, so that changes of one person come in a known order.

@@ -98,7 +98,7 @@ const fn odds(kind: Kind) -> Odds {
 }
 
 /// A delay beyond the ledger's patience, now and then.
-const LONG: (u32, Duration) = (4, Duration::from_millis(2_800));
+const LONG: (u32, Duration) = (3, Duration::from_millis(3_300));
 
 impl Plan {
     /// What happens to the next request of a connection.

@@ -26,7 +26,7 @@ const CONFIG: &str = r#"
 [consent]
 refresh_interval = "200ms"
 max_staleness = "60s"
-ledger_timeout = "2s"
+ledger_timeout = "3s"
 
 [delivery]
 max_age = "50ms"

@@ -18,7 +18,7 @@ const MAX_ROUNDS: u64 = 4;
 const SECONDS: u64 = 8;
 
 /// Longer than some refreshes, and shorter than the ledger's patience.
-const COMMIT: Duration = Duration::from_millis(1_200);
+const COMMIT: Duration = Duration::from_millis(1_000);
 
 fn options(mutation: Option<Mutation>) -> Options {
     let mut options = Options::from_env();

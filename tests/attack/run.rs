@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many people change their minds at any moment; each at most two requests at a time.
-const FLIPPERS: u32 = 64;
+const FLIPPERS: u32 = 48;
 /// How many clients send for whomever.
 const SENDERS: usize = 3;
 /// People asked about in the end, for each second that the attack lasted.

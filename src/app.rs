@@ -28,8 +28,12 @@ use crate::{
     admin::{self, Readiness},
     clickhouse::{self, Client},
     config::{Config, ConfigError},
-    consent::{Ledger, Policy, PolicyStore, Replica, StampingView, record_policy},
+    consent::{
+        Ledger, PolicySet, PolicyStore, Replica, StampingView,
+        policy::{PolicyArchive, PolicyRecorder, PolicyReloader},
+    },
     delivery::{self, Delivery, EventEncoder, StateFile},
+    event::Micros,
     ingress::{
         self, EventAppender,
         collector::Collector,
@@ -44,8 +48,6 @@ use crate::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often readiness and gauges are brought up to date.
 const STATE_INTERVAL: Duration = Duration::from_millis(200);
-/// The pause between two tries to record the policy.
-const POLICY_RETRY: Duration = Duration::from_secs(2);
 
 /// A collector that could not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +122,7 @@ impl App {
         let admin = admin::Bound::bind(config.admin.addr).await?;
         let (grpc_addr, admin_addr) = (grpc.addr(), admin.addr());
 
-        let policy = check_files(config)?;
+        let policies = check_files(config)?;
         let key = load_pseudonym_key(config)?;
         let collector_id = load_collector_id(&config.data_dir)?;
         let credentials = Arc::new(
@@ -130,7 +132,7 @@ impl App {
         let metrics = telemetry::start_metrics()?;
         let client = Client::new(&config.clickhouse_options())?;
 
-        let policies = Arc::new(PolicyStore::new(policy));
+        let policies = Arc::new(PolicyStore::new(policies));
         let replica = Replica::new(config.replica_options(), vec![key.id().to_owned()]);
         let ledger = Arc::new(Ledger::new(
             client.clone(),
@@ -150,6 +152,11 @@ impl App {
         report_recovery(&opened.recovery);
         let appender = opened.appender;
         let reader = Arc::new(opened.reader);
+        // The spool's lock is taken: nobody else makes copies here.
+        let archive = PolicyArchive::in_data_dir(&config.data_dir);
+        archive
+            .keep(&policies.versions())
+            .map_err(|error| AppError::File { path: error.path, source: error.source })?;
 
         let (readiness_tx, readiness) = watch::channel(Readiness::STARTING);
         let (stop_ingress, stop_rest) = (CancellationToken::new(), CancellationToken::new());
@@ -196,12 +203,17 @@ impl App {
             Ok("the consent replica")
         });
         tasks.spawn(async move { delivery.run().await.map(|()| "delivery").map_err(Into::into) });
-        let policy_stop = stop_rest.clone();
-        let policy = policies.current();
+        let recording = PolicyRecorder::new(archive.clone(), client).run(stop_rest.clone());
         tasks.spawn(async move {
-            keep_policy_recorded(&client, &policy, &policy_stop).await;
-            policy_stop.cancelled().await;
+            recording.await;
             Ok("the recording of policies")
+        });
+        let reloading =
+            PolicyReloader::new(config.policy_source(), policies, archive, config.policy.reload_interval.0)
+                .run(stop_rest.clone());
+        tasks.spawn(async move {
+            reloading.await;
+            Ok("the reloading of policies")
         });
         let observer = Observer {
             appender,
@@ -345,22 +357,6 @@ impl Observer {
     }
 }
 
-/// Every policy that a collector has used is kept in ClickHouse, so that a stamp can be explained
-/// years later.
-async fn keep_policy_recorded(client: &Client, policy: &Policy, stop: &CancellationToken) {
-    let mut complained = false;
-    while let Err(error) = record_policy(client, policy).await {
-        if !complained {
-            tracing::warn!(%error, digest = policy.digest(), "the policy is not recorded yet");
-            complained = true;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(POLICY_RETRY) => {}
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
 fn report_recovery(recovery: &spool::RecoveryReport) {
     if recovery.truncated_bytes > 0 {
         tracing::info!(
@@ -377,11 +373,12 @@ fn report_recovery(recovery: &spool::RecoveryReport) {
     }
 }
 
-/// Checks the files that the configuration names, before any file is made, and gives the policy.
+/// Checks the files that the configuration names, before any file is made, and gives the policy's
+/// versions.
 ///
 /// # Errors
 /// The first of them that cannot be used, by its key.
-pub fn check_files(config: &Config) -> Result<Policy, ConfigError> {
+pub fn check_files(config: &Config) -> Result<PolicySet, ConfigError> {
     if let Some(tls) = &config.ingress.tls {
         ingress::server::check_tls(tls).map_err(|error| {
             let cause = std::error::Error::source(&error).map(|it| format!(": {it}")).unwrap_or_default();
@@ -391,22 +388,18 @@ pub fn check_files(config: &Config) -> Result<Policy, ConfigError> {
     if config.pseudonym.key.is_empty() && config.pseudonym_key_file().exists() {
         read_pseudonym_key(&config.pseudonym_key_file())?;
     }
-    load_policy(config)
+    load_policies(config)
 }
 
 /// Reads the policy that the configuration names, or the shipped default.
 ///
 /// # Errors
-/// The file cannot be read, or is not a policy.
-pub fn load_policy(config: &Config) -> Result<Policy, ConfigError> {
-    let Some(path) = &config.policy.file else {
-        return Ok(Policy::builtin());
-    };
-    let text = fs::read_to_string(path).map_err(|error| {
-        ConfigError::key("policy.file", format!("{} cannot be read: {error}", path.display()))
-    })?;
-    Policy::parse(&text)
-        .map_err(|error| ConfigError::key("policy.file", format!("{}: {error}", path.display())))
+/// A file cannot be read or is not a policy, or no version is in force yet.
+pub fn load_policies(config: &Config) -> Result<PolicySet, ConfigError> {
+    config
+        .policy_source()
+        .load(Micros::now())
+        .map_err(|error| ConfigError::key("policy.file", error.to_string()))
 }
 
 /// Takes the key from the configuration, or from the key file, which is made when it is not there.

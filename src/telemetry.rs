@@ -46,6 +46,10 @@ const READY: &str = "assent_ready";
 const CONSENT_FRESH: &str = "assent_consent_fresh";
 /// Parts of the spool that were damaged.
 const SPOOL_CORRUPT: &str = "assent_spool_corrupt_ranges_total";
+/// Changes of the policy's files, by outcome.
+const POLICY_RELOADS: &str = "assent_policy_reloads_total";
+/// 1 while the policy's files are not what is in force.
+const POLICY_INVALID: &str = "assent_policy_invalid";
 
 /// Metrics or logs that could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +116,12 @@ fn describe() {
     describe_gauge!(READY, Unit::Count, "1 while the spool accepts and the view of consent is fresh");
     describe_gauge!(CONSENT_FRESH, Unit::Count, "1 while the view of consent is fresh");
     describe_counter!(SPOOL_CORRUPT, Unit::Count, "damaged ranges found in the spool and quarantined");
+    describe_counter!(POLICY_RELOADS, Unit::Count, "changes of the policy's files, by outcome");
+    describe_gauge!(
+        POLICY_INVALID,
+        Unit::Count,
+        "1 while the policy's files cannot be used and an older policy is in force"
+    );
 }
 
 /// Counts what became of a request's events.
@@ -180,4 +190,15 @@ pub fn state(ready: bool, consent_fresh: bool, spool_bytes: u64, backlog_bytes: 
     gauge!(CONSENT_FRESH).set(f64::from(u8::from(consent_fresh)));
     gauge!(SPOOL_BYTES).set(spool_bytes as f64);
     gauge!(SPOOL_BACKLOG_BYTES).set(backlog_bytes as f64);
+}
+
+/// Counts a change of the policy's files that was loaded, or refused.
+pub fn policy_reloaded(loaded: bool) {
+    let outcome = if loaded { "loaded" } else { "refused" };
+    counter!(POLICY_RELOADS, "outcome" => outcome).increment(1);
+}
+
+/// Records whether the policy's files cannot be used.
+pub fn policy_invalid(invalid: bool) {
+    gauge!(POLICY_INVALID).set(f64::from(u8::from(invalid)));
 }

@@ -1,13 +1,17 @@
-//! `assent check-config`: the configuration as it is in force.
+//! `assent check-config`: the configuration as it is in force, and the policy in people's words.
 
 use anyhow::Context as _;
 
-use crate::{app, config::Config};
+use crate::{app, config::Config, event::Micros};
 
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
-    let policy = app::check_files(config)?;
+    let policies = app::check_files(config)?;
     println!("# file, environment and flags put together; secrets hidden");
     print!("{}", toml::to_string(config).context("the configuration cannot be printed")?);
-    println!("\n# policy {} ({})", policy.version(), policy.digest());
+    println!();
+    // As comments, so that the whole stays a configuration file.
+    for line in policies.explain(Micros::now()).lines() {
+        println!("{}", format!("# {line}").trim_end());
+    }
     Ok(())
 }

@@ -78,8 +78,8 @@ struct Options {
     /// The local ClickHouse's native port, 0 for a free one [default: 9000]
     #[arg(long, global = true, env = "ASSENT_CLICKHOUSE_TCP_PORT", value_name = "PORT")]
     clickhouse_tcp_port: Option<u16>,
-    /// The consent policy file [default: opt-in everywhere]
-    #[arg(long, global = true, env = "ASSENT_POLICY", value_name = "FILE")]
+    /// The consent policy: a file, or a folder of dated versions [default: opt-in everywhere]
+    #[arg(long, global = true, env = "ASSENT_POLICY", value_name = "PATH")]
     policy: Option<PathBuf>,
     /// What to log, such as `info` or `assent=debug` [default: info]
     #[arg(long, global = true, env = "ASSENT_LOG", value_name = "FILTER")]
@@ -102,7 +102,7 @@ enum Command {
     /// Look into the spool
     #[command(subcommand)]
     Spool(spool::Command),
-    /// Print the effective configuration, secrets hidden
+    /// Print the effective configuration, secrets hidden, and explain the policy
     CheckConfig,
     /// The local ClickHouse's process; started by `dev`, `demo` and the tests
     #[command(name = "clickhouse-local-server", hide = true, disable_help_flag = true)]

@@ -4,7 +4,10 @@
 //! every key, an unknown key is an error, and an error names the path of its key. A key
 //! `section.key` is set by the environment variable `ASSENT_SECTION__KEY`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,8 @@ use crate::{pipeline, spool};
 
 /// The prefix of environment variables.
 const ENV_PREFIX: &str = "ASSENT_";
+/// More often, looking at the policy's files would be work for its own sake.
+const MIN_POLICY_RELOAD: Duration = Duration::from_millis(100);
 
 /// The whole configuration.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -221,6 +226,9 @@ impl Config {
                 "is shorter than consent.refresh_interval, so that no view would ever be fresh",
             ));
         }
+        if self.policy.reload_interval.0 < MIN_POLICY_RELOAD {
+            return Err(ConfigError::key("policy.reload_interval", "is shorter than 100ms"));
+        }
         for (key, span) in [
             ("consent.refresh_interval", self.consent.refresh_interval),
             ("consent.ledger_timeout", self.consent.ledger_timeout),
@@ -310,6 +318,13 @@ impl Config {
             Fsync::Never => spool::FsyncPolicy::Never,
         };
         options
+    }
+
+    /// Where the policy comes from.
+    #[must_use]
+    pub fn policy_source(&self) -> crate::consent::policy::PolicySource {
+        use crate::consent::policy::PolicySource;
+        self.policy.file.clone().map_or(PolicySource::Builtin, PolicySource::Path)
     }
 
     /// The consent replica's options.

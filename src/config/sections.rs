@@ -98,11 +98,14 @@ pub struct Consent {
 pub use crate::consent::receipt::Controller;
 
 /// Where the policy comes from.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyFile {
-    /// The policy file; without one, the shipped `opt-in-everywhere`.
+    /// The policy file, or a folder with one for each version; without it, the shipped
+    /// `opt-in-everywhere`.
     pub file: Option<PathBuf>,
+    /// How often the file or folder is looked at for changes.
+    pub reload_interval: Span,
 }
 
 /// The key of the pseudonyms.
@@ -247,6 +250,12 @@ impl Default for Consent {
             max_staleness: seconds(5),
             ledger_timeout: seconds(5),
         }
+    }
+}
+
+impl Default for PolicyFile {
+    fn default() -> Self {
+        Self { file: None, reload_interval: seconds(5) }
     }
 }
 

@@ -52,6 +52,7 @@ fn an_error_names_the_path_of_its_key() {
     assert_eq!(failing_key("[spool]\nfsync = \"sometimes\"\n"), "spool.fsync");
     assert_eq!(failing_key("[delivery]\nmax_rows = \"many\"\n"), "delivery.max_rows");
     assert_eq!(failing_key("[consent]\nmax_staleness = \"1ms\"\n"), "consent.max_staleness");
+    assert_eq!(failing_key("[policy]\nreload_interval = \"99ms\"\n"), "policy.reload_interval");
     for url in ["tcp://x", "x", "http://", "http://user:hunter2@x:8123"] {
         let toml = format!("[clickhouse]\nurl = \"{url}\"\n");
         assert_eq!(failing_key(&toml), "clickhouse.url", "{url}");

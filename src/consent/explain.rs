@@ -3,7 +3,10 @@
 //! The rules are those of [`super::decision`], asked in the same order, so that an explanation cannot
 //! say one thing and a stamp another.
 
-use super::{Consent, ConsentScope, ConsentState, Policy, Rule, ScopeConsent, decision::deciding_rule};
+use super::{
+    Consent, ConsentScope, ConsentState, Policy, Rule, ScopeConsent, decision::deciding_rule,
+    policy::SilenceMeans,
+};
 use crate::pipeline::ConsentFacts;
 
 /// A rule, and what it found.
@@ -135,7 +138,15 @@ fn place(policy: &Policy, facts: &ConsentFacts<'_>, scope: ConsentScope) -> Stri
         "" => "an unknown place",
         code => code,
     };
-    format!("in {place} silence on {} means {} ({})", scope.as_str(), rule.means.words(), rule.from)
+    format!("in {place} silence on {} means {} ({})", scope.as_str(), silence_is(rule.means), rule.from)
+}
+
+/// The answer that silence is taken for.
+const fn silence_is(means: SilenceMeans) -> &'static str {
+    match means {
+        SilenceMeans::OptIn => "no",
+        SilenceMeans::OptOut => "yes",
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub mod vocabulary;
 
 pub use decision::{Consent, Decision, Known, Rule, ScopeConsent, decide, decide_scope, seal};
 pub use ledger::{Change, ClientInfo, Ledger, LedgerError, Record};
-pub use policy::{Policy, PolicyError, PolicyStore, record_policy};
+pub use policy::{Policy, PolicyError, PolicySet, PolicyStore};
 pub use replica::{Replica, ReplicaOptions};
 pub use view::StampingView;
 pub use vocabulary::{ConsentScope, ConsentState, EligibilityReason, Source, TrainingScope};

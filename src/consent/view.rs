@@ -1,10 +1,10 @@
-//! Consent as the pipeline asks for it: the replica's view, under the policy in force.
+//! Consent as the pipeline asks for it: the replica's view, under the policy in force at receipt.
 
 use std::sync::Arc;
 
 use super::{Consent, PolicyStore, Replica, decide};
 use crate::{
-    event::{Stamp, SubjectId},
+    event::{Micros, Stamp, SubjectId},
     pipeline::{ConsentFacts, ConsentView},
 };
 
@@ -24,8 +24,8 @@ impl StampingView {
 }
 
 impl ConsentView for StampingView {
-    fn decide(&self, subject: &SubjectId, facts: &ConsentFacts<'_>) -> Stamp {
-        let policy = self.policies.current();
+    fn decide(&self, subject: &SubjectId, facts: &ConsentFacts<'_>, received_at: Micros) -> Stamp {
+        let policy = self.policies.at(received_at);
         let consent = self.replica.consent(subject);
         let decision = decide(&consent, &policy, facts);
         let (said, version) = match &consent {

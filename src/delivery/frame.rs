@@ -4,7 +4,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | version of this layout, 1 |
+//! | 1 | version of this layout, 2 |
 //! | 4 | rows in the block |
 //! | 4 × 3 | where, in the block, the values of `training_scope`, `eligibility_reason` and `sealed_at` start |
 //! | 4 | bytes of seal records |
@@ -13,19 +13,24 @@
 //!
 //! A seal record stands for one row that was eligible when it was received; no other row can change
 //! at the seal, which only narrows. It holds the row's number (4), the subject (16), the consent
-//! version of its stamp (4), event type, GPC flag, training scope, eligibility reason (1 each),
-//! jurisdiction (length 1, text) and feature (length 1, text).
+//! version of its stamp (4), when it was received (8, microseconds since the epoch, signed), event
+//! type, GPC flag, training scope, eligibility reason (1 each), jurisdiction (length 1, text) and
+//! feature (length 1, text).
+//!
+//! Version 1 had no time of receipt; its frames can still be read.
 
 use bytes::Bytes;
 
 use crate::{
     clickhouse::columns::{BlockEncoder, SealOffsets},
     consent::{EligibilityReason, TrainingScope},
-    event::{EventType, Jurisdiction, Redacted, SubjectId},
+    event::{EventType, Jurisdiction, Micros, Redacted, SubjectId},
     spool::GroupEncoder,
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without the time of receipt.
+const VERSION_WITHOUT_RECEIPT: u8 = 1;
 const HEADER_BYTES: usize = 1 + 4 + 12 + 4;
 
 /// About what an event costs in a block beyond its texts and ids.
@@ -35,7 +40,7 @@ const FIXED_EVENT_BYTES: usize = 160;
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// Written by a newer version of this program.
-    #[error("the frame has layout version {0}, and this program knows version {VERSION} alone")]
+    #[error("the frame has layout version {0}, and this program knows none above {VERSION}")]
     Version(u8),
     /// Its parts do not fit together.
     #[error("the frame is malformed: {0}")]
@@ -67,6 +72,7 @@ impl EventEncoder {
         seal.extend_from_slice(&row.to_le_bytes());
         seal.extend_from_slice(event.subject_id.as_bytes());
         seal.extend_from_slice(&event.stamp.consent_version.to_le_bytes());
+        seal.extend_from_slice(&event.context.received_at.0.to_le_bytes());
         seal.push(event.payload.event_type() as u8);
         seal.push(u8::from(event.context.global_privacy_control));
         seal.push(event.stamp.training_scope as u8);
@@ -159,6 +165,8 @@ pub struct SealRecord {
     pub subject_id: SubjectId,
     /// The author's newest change that the decision at receipt took into account.
     pub consent_version: u32,
+    /// When it was received; `None` in frames of version 1.
+    pub received_at: Option<Micros>,
     /// Its kind.
     pub event_type: EventType,
     /// Whether the client sent a Global Privacy Control signal.
@@ -181,7 +189,7 @@ impl Frame {
     pub fn parse(payload: &Bytes) -> Result<Self, FrameError> {
         let mut cursor = Cursor { rest: payload };
         let version = cursor.u8()?;
-        if version != VERSION {
+        if version != VERSION && version != VERSION_WITHOUT_RECEIPT {
             return Err(FrameError::Version(version));
         }
         let rows = cursor.u32()?;
@@ -194,7 +202,7 @@ impl Frame {
         let mut seal_bytes = Cursor { rest: cursor.take(seal_len)? };
         let mut seal = Vec::new();
         while !seal_bytes.rest.is_empty() {
-            let record = seal_bytes.seal_record()?;
+            let record = seal_bytes.seal_record(version)?;
             if record.row >= rows {
                 return Err(FrameError::Malformed("a seal record is of a row that is not there"));
             }
@@ -241,10 +249,14 @@ impl<'a> Cursor<'a> {
         std::str::from_utf8(self.take(len)?).map_err(|_| FrameError::Malformed("a text is not UTF-8"))
     }
 
-    fn seal_record(&mut self) -> Result<SealRecord, FrameError> {
+    fn seal_record(&mut self, version: u8) -> Result<SealRecord, FrameError> {
         let row = self.u32()?;
         let subject_id = SubjectId::from_bytes(self.array()?);
         let consent_version = self.u32()?;
+        let received_at = match version {
+            VERSION_WITHOUT_RECEIPT => None,
+            _ => Some(Micros(i64::from_le_bytes(self.array()?))),
+        };
         let [event_type, gpc, scope, reason] = self.array()?;
         let jurisdiction = Jurisdiction::parse(self.short_text()?)
             .ok_or(FrameError::Malformed("a jurisdiction is not one"))?;
@@ -253,6 +265,7 @@ impl<'a> Cursor<'a> {
             row,
             subject_id,
             consent_version,
+            received_at,
             event_type: EventType::ALL
                 .into_iter()
                 .find(|kind| *kind as u8 == event_type)
@@ -271,3 +284,6 @@ impl<'a> Cursor<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,13 +166,13 @@ impl Delivery {
             // Nothing but damage that the reader has put into quarantine.
             return self.advance(until).await;
         }
-        let policy = self.policies.current();
-        let plan = Plan {
-            start: batch.start.0,
-            end: batch.end.0,
-            sealed_at: Micros::now().0,
-            narrowed: batch.seal(|record| self.replica.decide_for_seal(&policy, record)),
-        };
+        let policies = self.policies.versions();
+        let now = Micros::now();
+        let narrowed = batch.seal(|record| {
+            let policy = policies.at(record.received_at.unwrap_or(now));
+            self.replica.decide_for_seal(policy, record)
+        });
+        let plan = Plan { start: batch.start.0, end: batch.end.0, sealed_at: now.0, narrowed };
         self.state.plan = Some(plan.clone());
         self.store().await?;
         self.carry_out(batch, plan).await

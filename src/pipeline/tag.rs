@@ -2,7 +2,7 @@
 //!
 //! The decision is the consent module's; this stage asks for it with what it depends on.
 
-use crate::event::{EventType, Jurisdiction, Pseudonymous, Stamp, SubjectId, Tagged};
+use crate::event::{EventType, Jurisdiction, Micros, Pseudonymous, Stamp, SubjectId, Tagged};
 
 /// What a decision depends on, apart from the person's consent and the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +17,12 @@ pub struct ConsentFacts<'a> {
     pub gpc: bool,
 }
 
-/// Consent as this collector knows it, with the policy in force.
+/// Consent as this collector knows it, with its policies.
 pub trait ConsentView: Send + Sync {
-    /// Decides who may train on an event of this subject. Must not block, and must answer
-    /// "unknown", never "yes", while the view is stale or still loading.
-    fn decide(&self, subject: &SubjectId, facts: &ConsentFacts<'_>) -> Stamp;
+    /// Decides who may train on an event of this subject, under the policy in force at its receipt.
+    /// Must not block, and must answer "unknown", never "yes", while the view is stale or still
+    /// loading.
+    fn decide(&self, subject: &SubjectId, facts: &ConsentFacts<'_>, received_at: Micros) -> Stamp;
 }
 
 /// Decides and stamps.
@@ -35,6 +36,7 @@ pub fn tag(event: Pseudonymous, consent: &dyn ConsentView) -> Tagged {
             jurisdiction: event.context.jurisdiction,
             gpc: event.context.global_privacy_control,
         },
+        event.context.received_at,
     );
     Tagged { event, stamp }
 }

@@ -17,7 +17,8 @@ type Question = (SubjectId, EventType, String, String, bool);
 struct Asked(Mutex<Vec<Question>>);
 
 impl ConsentView for Asked {
-    fn decide(&self, subject: &SubjectId, facts: &ConsentFacts<'_>) -> Stamp {
+    fn decide(&self, subject: &SubjectId, facts: &ConsentFacts<'_>, received_at: Micros) -> Stamp {
+        assert_eq!(received_at, NOW);
         self.0.lock().unwrap().push((
             *subject,
             facts.event_type,

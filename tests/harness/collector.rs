@@ -83,6 +83,12 @@ impl Setup {
         self
     }
 
+    /// With a policy file or folder of the test's own.
+    pub(crate) fn policy_path(mut self, path: &Path) -> Self {
+        self.policy = Some(path.to_owned());
+        self
+    }
+
     /// Another collector of the same deployment: its own data, the same key.
     pub(crate) fn beside(&self) -> Self {
         Self {

@@ -23,7 +23,9 @@
       "database" $values.clickhouse.database }}
 {{- $sections = mergeOverwrite $sections (dict "ingress" $ingress "admin" $admin "clickhouse" $clickhouse) }}
 {{- if $values.policy.inline }}
-{{- $_ := set $sections "policy" (dict "file" (printf "%s/policy.toml" (include "assent.configDir" .))) }}
+{{- $sections = mergeOverwrite $sections (dict "policy" (dict "file" (printf "%s/policy.toml" (include "assent.configDir" .)))) }}
+{{- else if $values.policy.versions }}
+{{- $sections = mergeOverwrite $sections (dict "policy" (dict "file" (include "assent.policyDir" .))) }}
 {{- end -}}
 data_dir = {{ include "assent.toml.value" (include "assent.dataDir" .) }}
 {{- range $section := keys $sections | sortAlpha }}

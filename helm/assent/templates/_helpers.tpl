@@ -77,6 +77,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* Where a container looks for what its arguments name. */}}
 {{- define "assent.dataDir" -}}/var/lib/assent{{- end }}
 {{- define "assent.configDir" -}}/etc/assent/config{{- end }}
+{{- define "assent.policyDir" -}}/etc/assent/policy{{- end }}
 {{- define "assent.tlsDir" -}}/etc/assent/tls{{- end }}
 
 {{/* A pod's environment: the password of a user and the Secret that it lies in. */}}

@@ -19,6 +19,9 @@
 {{- if and $values.tls.existingSecret $values.insecure.noTls }}
 {{- fail "tls.existingSecret and insecure.noTls contradict each other" }}
 {{- end }}
+{{- if and $values.policy.inline $values.policy.versions }}
+{{- fail "policy.inline and policy.versions contradict each other" }}
+{{- end }}
 {{- $max := include "assent.bytes" $values.config.spool.max_bytes | int64 }}
 {{- $size := include "assent.bytes" $values.persistence.size | int64 }}
 {{- if lt (mul $size 10) (mul $max 11) }}

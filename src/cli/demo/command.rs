@@ -11,6 +11,7 @@ use crate::{
     cli::{Endpoints, local::Database, serve::stop_signal},
     clickhouse::Client,
     config::{Config, Ingress},
+    event::Micros,
     spool::fs::write_atomically,
 };
 
@@ -67,7 +68,7 @@ fn free(addr: SocketAddr) -> SocketAddr {
 }
 
 async fn play(config: &Config, database: &Database, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let policy = app::load_policy(config)?;
+    let policies = app::load_policies(config)?;
     let app = App::start(config).await?;
     let endpoints = Endpoints {
         grpc: Some(app.grpc_addr()),
@@ -86,7 +87,7 @@ async fn play(config: &Config, database: &Database, stop: impl Future<Output = (
         server: &server,
         own_server: database.http_addr().is_some(),
         data_dir: &config.data_dir,
-        policy: policy.version(),
+        policy: policies.at(Micros::now()).version(),
     };
     let mut played = None;
     let until_played = async {

@@ -44,6 +44,7 @@ fn seal_record(n: u8) -> SealRecord {
         jurisdiction: Jurisdiction::UNKNOWN,
         feature: String::new(),
         consent_version: 1,
+        received_at: None,
     }
 }
 

@@ -25,6 +25,15 @@ lint:
 test:
     .ci/run test
 
+# Attack consent for some minutes: ATTACK_ROUNDS seeds from ATTACK_SEED on, for ATTACK_SECONDS each
+attack-consent:
+    ATTACK_ROUNDS=${ATTACK_ROUNDS:-3} ATTACK_SECONDS=${ATTACK_SECONDS:-60} ATTACK_USERS=${ATTACK_USERS:-3000} \
+        cargo test --package assent --test attack -- consent_holds --nocapture
+
+# Take safeguards of consent away, one at a time, and let the attack find out
+attack-consent-mutations:
+    .ci/run attack_mutations
+
 # The main job on bundled interactions, in a folder and on ports of its own
 demo:
     .ci/run demo

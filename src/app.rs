@@ -116,6 +116,8 @@ impl App {
     /// The configuration cannot be used, an address is taken, or the spool cannot be opened. A
     /// ClickHouse that does not answer is no error: events are spooled until it does.
     pub async fn start(config: &Config) -> Result<Self, AppError> {
+        #[cfg(feature = "mutations")]
+        crate::mutation::announce();
         let grpc = ingress::server::Bound::bind(config.ingress.grpc_addr).await?;
         let admin = admin::Bound::bind(config.admin.addr).await?;
         let (grpc_addr, admin_addr) = (grpc.addr(), admin.addr());

@@ -24,6 +24,8 @@ pub mod consent;
 pub mod delivery;
 pub mod event;
 pub mod ingress;
+#[cfg(feature = "mutations")]
+pub mod mutation;
 pub mod pipeline;
 pub mod spool;
 pub mod telemetry;

@@ -339,11 +339,14 @@ impl Config {
     /// The consent replica's options.
     #[must_use]
     pub fn replica_options(&self) -> consent::ReplicaOptions {
-        consent::ReplicaOptions {
+        let options = consent::ReplicaOptions {
             refresh_interval: self.consent.refresh_interval.0,
             max_staleness: self.consent.max_staleness.0,
             overlap: consent::OVERLAP,
-        }
+        };
+        #[cfg(feature = "mutations")]
+        let options = crate::mutation::of_replica(options);
+        options
     }
 
     /// Delivery's options.

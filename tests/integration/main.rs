@@ -6,6 +6,7 @@
 // A test that cannot go on fails; clippy.toml allows it within `#[test]` alone.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../harness/mod.rs"]
 mod harness;
 
 mod cli;

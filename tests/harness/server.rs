@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{binary, eventually};
 
-const ROLES: &str = include_str!("../../../schemas/users.d/assent.xml");
+const ROLES: &str = include_str!("../../schemas/users.d/assent.xml");
 
 /// The server of this run.
 pub(crate) struct SharedServer {

@@ -42,6 +42,7 @@ pub(crate) struct Setup {
     key_file: Option<PathBuf>,
     config: String,
     policy: Option<PathBuf>,
+    env: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -53,6 +54,7 @@ impl Setup {
             key_file: None,
             config: String::new(),
             policy: None,
+            env: Vec::new(),
         }
     }
 
@@ -71,6 +73,13 @@ impl Setup {
     /// With one of the shipped policies.
     pub(crate) fn policy(mut self, name: &str) -> Self {
         self.policy = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name));
+        self
+    }
+
+    /// With one more environment variable.
+    #[allow(dead_code)] // The attack alone needs it.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -138,6 +147,7 @@ impl Setup {
         if let Some(policy) = &self.policy {
             command.arg("--policy").arg(policy);
         }
+        command.envs(self.env.iter().cloned());
         if let Some(key_file) = &self.key_file {
             command.env("ASSENT_PSEUDONYM__KEY_FILE", key_file);
         }

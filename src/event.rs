@@ -13,7 +13,7 @@ use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::consent::{ConsentState, EligibilityReason, Source, TrainingScope};
+use crate::consent::{ConsentState, EligibilityReason, Source, TermsVersion, TrainingScope};
 
 /// One product or company; every credential belongs to one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -488,7 +488,7 @@ pub struct Stamp {
     /// The subject's newest consent version in the view that decided; 0 when there is no record.
     pub consent_version: u32,
     /// The terms that the consent was given under; empty when there is no record.
-    pub policy_version: Arc<str>,
+    pub policy_version: TermsVersion,
     /// SHA-256 of the policy that decided, in lower-case hexadecimal.
     pub policy_digest: Arc<str>,
 }

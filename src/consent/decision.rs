@@ -16,10 +16,9 @@
 //! An event's scope is `none` unless first party is eligible, and `affiliates` only when that is
 //! eligible too.
 
-use std::sync::Arc;
-
 use super::{
-    ConsentScope, ConsentState, EligibilityReason, Policy, Source, TrainingScope, policy::SilenceMeans,
+    ConsentScope, ConsentState, EligibilityReason, Policy, Source, TermsVersion, TrainingScope,
+    policy::SilenceMeans,
 };
 use crate::pipeline::ConsentFacts;
 
@@ -31,7 +30,7 @@ pub struct ScopeConsent {
     /// Where that comes from.
     pub source: Source,
     /// The terms that it was said to; empty when nothing was said, or nobody noted them.
-    pub terms: Arc<str>,
+    pub terms: TermsVersion,
     /// The version of the change; 0 when there is none.
     pub version: u32,
 }

@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod policy;
 pub mod receipt;
 pub mod replica;
+mod terms;
 pub mod view;
 pub mod vocabulary;
 
@@ -23,5 +24,6 @@ pub use decision::{Consent, Decision, Known, Rule, ScopeConsent, decide, decide_
 pub use ledger::{Change, ClientInfo, Ledger, LedgerError, Record};
 pub use policy::{Policy, PolicyError, PolicySet, PolicyStore};
 pub use replica::{MAX_LEDGER_TIMEOUT, OVERLAP, Replica, ReplicaOptions};
+pub use terms::TermsVersion;
 pub use view::StampingView;
 pub use vocabulary::{ConsentScope, ConsentState, EligibilityReason, Source, TrainingScope};

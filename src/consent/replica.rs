@@ -19,7 +19,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -103,7 +103,7 @@ struct Inner {
     key_ids: Vec<String>,
     foreign_key: AtomicBool,
     subjects: SubjectMap,
-    terms: RwLock<Terms>,
+    terms: Terms,
     watermark: watch::Sender<Option<Instant>>,
     wanted: Notify,
 }
@@ -127,7 +127,7 @@ impl Replica {
             key_ids,
             foreign_key: AtomicBool::new(false),
             subjects: SubjectMap::new(),
-            terms: RwLock::new(Terms::new()),
+            terms: Terms::new(),
             watermark: watch::Sender::new(None),
             wanted: Notify::new(),
         }))
@@ -235,21 +235,8 @@ impl Replica {
         terms: &str,
         version: u32,
     ) {
-        let said = Said::new(version, state, source, self.terms_index(terms));
+        let said = Said::new(version, state, source, self.0.terms.index_of(terms));
         self.0.subjects.update(&subject, |entry| merge(entry, &(scope, said)));
-    }
-
-    fn terms_index(&self, terms: &str) -> u16 {
-        let known = self.terms().known(terms);
-        known.unwrap_or_else(|| {
-            let mut terms_known = self.0.terms.write().unwrap_or_else(PoisonError::into_inner);
-            terms_known.index_of(terms)
-        })
-    }
-
-    fn terms(&self) -> RwLockReadGuard<'_, Terms> {
-        // Nothing in it can panic but for want of memory.
-        self.0.terms.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for a refresh now, instead of at the end of the interval.
@@ -298,7 +285,7 @@ impl Replica {
     }
 
     fn spelled_out(&self, entry: Entry) -> Known {
-        let terms = self.terms();
+        let terms = &self.0.terms;
         let [first_party, affiliates] = entry.map(|said| ScopeConsent {
             state: said.state(),
             source: said.source(),
@@ -412,7 +399,7 @@ impl Applier {
             self.check_key(row.pseudonym_key_id);
         }
         if row.terms != self.terms.0 {
-            self.terms = (row.terms.to_owned(), self.replica.terms_index(row.terms));
+            self.terms = (row.terms.to_owned(), self.replica.0.terms.index_of(row.terms));
         }
         let said = Said::new(row.version, row.state, row.source, self.terms.1);
         match row.scope {

@@ -17,7 +17,10 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     hint::black_box,
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -35,6 +38,7 @@ use assent::{
     event::{EventType, Jurisdiction, SubjectId},
     pipeline::ConsentFacts,
 };
+use hashbrown::HashMap;
 use tokio_util::sync::CancellationToken;
 
 /// Counts what is allocated, as it was asked for.
@@ -202,6 +206,23 @@ fn look_ups(replica: &Replica, subjects: u64) {
             assert_eq!(replica.known(subject).version() > 0, there);
         });
     }
+    comparison(subjects, &hits);
+}
+
+/// What the machine does with a hash map of the same people, in the same minute: its memory is shared with
+/// others, and some hours are twice as slow.
+fn comparison(subjects: u64, hits: &[SubjectId]) {
+    let before = ALLOCATED_BYTES.load(Ordering::Relaxed);
+    let shards: Vec<RwLock<HashMap<SubjectId, [u8; 13]>>> = (0..256).map(|_| RwLock::default()).collect();
+    let shard_of = |subject: &SubjectId| &shards[usize::from(subject.as_bytes()[15])];
+    for subject in (0..subjects).map(subject) {
+        shard_of(&subject).write().unwrap().insert(subject, [1; 13]);
+    }
+    let bytes = ALLOCATED_BYTES.load(Ordering::Relaxed) - before;
+    println!("for comparison, hashbrown in 256 shards: {:.2} bytes a subject", per(bytes, subjects));
+    each("for comparison, hashbrown: hit, random order", hits, |subject| {
+        assert!(shard_of(subject).read().unwrap().get(subject).is_some());
+    });
 }
 
 fn decisions(replica: &Replica, subjects: u64) {

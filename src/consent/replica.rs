@@ -81,6 +81,8 @@ pub struct ReplicaOptions {
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// Pieces of an answer that wait to be applied, of about a megabyte each.
 const MAX_WAITING_PIECES: usize = 2;
+/// Changes of a whole ledger that are applied at once: 15 MB of them.
+const WHOLE_BATCH: usize = 1 << 19;
 /// How often a long read says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -374,13 +376,16 @@ impl Applier {
         let mut rows = Rows::default();
         while let Some(piece) = pieces.blocking_recv() {
             let read = rows.read(&piece, |row| self.take(row));
-            self.apply();
+            if !self.whole || self.changes.len() >= WHOLE_BATCH || read.is_err() {
+                self.apply();
+            }
             read?;
             if self.said_progress.elapsed() >= PROGRESS_INTERVAL {
                 self.said_progress = Instant::now();
                 tracing::info!(rows = self.rows, "still reading the consent ledger");
             }
         }
+        self.apply();
         let ledger_us = rows.finish()?;
         if self.whole {
             tracing::info!(

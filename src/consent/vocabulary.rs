@@ -80,7 +80,7 @@ pub enum ConsentState {
 }
 
 impl ConsentState {
-    /// All of them.
+    /// All of them, in the order of their numbers, which begin at 0.
     pub const ALL: [Self; 3] = [Self::Unset, Self::Granted, Self::Denied];
 
     /// The name, as in the columns `consent_state` and `state`.
@@ -118,7 +118,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// All of them.
+    /// All of them, in the order of their numbers, which begin at 0.
     pub const ALL: [Self; 5] =
         [Self::PolicyDefault, Self::UserSetting, Self::Admin, Self::Import, Self::GpcSignal];
 

@@ -10,10 +10,7 @@
 //! Only a tenth of the slots is empty, where a usual hash table has up to half of them empty, and a
 //! shard grows by an eighteenth, one of 256 at a time.
 
-use std::{
-    cmp::Ordering,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::said::{Entry, PackedEntry};
 use crate::event::SubjectId;
@@ -28,6 +25,14 @@ const MIN_PLACES: usize = 16;
 
 /// How many changes are made before readers of the shard get a turn: some tens of microseconds.
 const MAX_UPDATES_AT_ONCE: usize = 128;
+
+/// A shard is written anew when there is a change for so many of its people, or a larger part.
+const MERGE_FRACTION: usize = 16;
+
+/// In a hundredth: the fullest that a shard may be. More, and many would be pushed far.
+const MAX_LOAD: usize = 93;
+/// How full it is after it was written anew.
+const LOAD: usize = 91;
 
 type Key = [u8; KEY_BYTES];
 
@@ -74,14 +79,20 @@ impl SubjectMap {
         write(&self.shards[shard]).update(&key, change);
     }
 
-    /// The same for many people, in any order, and empties the list. Going shard by shard takes each lock
-    /// once and lets the processor fetch one person's place while it is at another's.
+    /// The same for many people, in any order, and empties the list. Each shard's lock is taken once, or
+    /// once for every few; one that changes a good deal is written anew, which is faster than making
+    /// room for each.
     pub(super) fn update_all<C>(&self, changes: &mut Vec<(SubjectId, C)>, change: impl Fn(&mut Entry, &C)) {
+        changes.sort_unstable_by_key(|(subject, _)| u128::from_be_bytes(*subject.as_bytes()));
         let shard_of = |(subject, _): &(SubjectId, C)| split(subject).0;
-        changes.sort_unstable_by_key(shard_of);
         for of_shard in changes.chunk_by(|a, b| shard_of(a) == shard_of(b)) {
+            let lock = &self.shards[shard_of(&of_shard[0])];
+            if of_shard.len() * MERGE_FRACTION >= read(lock).subjects {
+                write(lock).merge(of_shard, &change);
+                continue;
+            }
             for few in of_shard.chunks(MAX_UPDATES_AT_ONCE) {
-                let mut shard = write(&self.shards[shard_of(&few[0])]);
+                let mut shard = write(lock);
                 for (subject, it) in few {
                     shard.update(&split(subject).1, |entry| change(entry, it));
                 }
@@ -133,9 +144,9 @@ impl Shard {
 
     /// Where somebody is, or belongs.
     fn find(&self, key: &Key) -> Result<usize, usize> {
-        /// Hardly anybody is pushed on further than this, so that most look-ups are one round, whose
+        /// Most are not pushed on further than this, so that most look-ups are one round, whose
         /// slots all come from memory at once.
-        const WINDOW: usize = 16;
+        const WINDOW: usize = 8;
         let head = head(key);
         let mut at = place(head, self.places);
         loop {
@@ -146,21 +157,23 @@ impl Shard {
                 break;
             }
         }
-        // Two heads are hardly ever the same.
+        // Two heads are hardly ever the same, so that this is one round. What is the same is found out
+        // faster than what is less.
         while let Some(slot) = self.slots.get(at) {
-            match slot.key.cmp(key) {
-                Ordering::Less => at += 1,
-                Ordering::Equal => return Ok(at),
-                Ordering::Greater => break,
+            if slot.key == *key {
+                return Ok(at);
             }
+            if slot.key > *key {
+                break;
+            }
+            at += 1;
         }
         Err(at)
     }
 
     /// Puts somebody in who belongs there, and has said nothing yet.
     fn insert(&mut self, mut at: usize, key: Key) -> usize {
-        // More than so full, and many would be pushed far.
-        if self.subjects * 100 >= self.places * 93 {
+        if self.subjects * 100 >= self.places * MAX_LOAD {
             self.grow();
             at = self.find(&key).unwrap_or_else(|belongs| belongs);
         }
@@ -178,16 +191,52 @@ impl Shard {
 
     fn grow(&mut self) {
         let places = self.places + (self.places / 18).max(4);
-        let mut slots = Vec::with_capacity(places + MARGIN);
-        // In order, each goes to its place, or behind the one before it.
-        for slot in self.slots.iter().filter(|slot| !slot.is_empty()) {
-            let at = place(head(&slot.key), places).max(slots.len());
-            slots.resize(at, Slot::EMPTY);
-            slots.push(*slot);
-        }
-        slots.resize(slots.len().max(places + MARGIN), Slot::EMPTY);
-        (self.slots, self.places) = (slots, places);
+        self.slots = lay_out(self.occupied(), places);
+        self.places = places;
     }
+
+    /// Makes changes, which come in the order of the subjects, in one go through all slots.
+    fn merge<C>(&mut self, changes: &[(SubjectId, C)], change: impl Fn(&mut Entry, &C)) {
+        let mut people = Vec::with_capacity(self.subjects + changes.len());
+        let mut before = self.occupied().peekable();
+        let mut of_empty = self.of_empty;
+        for of_one in changes.chunk_by(|a, b| a.0 == b.0) {
+            let (_, key) = split(&of_one[0].0);
+            let apply = |entry: &mut Entry| of_one.iter().for_each(|(_, it)| change(entry, it));
+            if key == EMPTY {
+                apply(of_empty.get_or_insert_default());
+                continue;
+            }
+            while let Some(slot) = before.next_if(|slot| slot.key < key) {
+                people.push(slot);
+            }
+            let known = before.next_if(|slot| slot.key == key);
+            let mut entry = known.map(|slot| slot.entry.into()).unwrap_or_default();
+            apply(&mut entry);
+            people.push(Slot { key, entry: entry.into() });
+        }
+        people.extend(before);
+        let places = self.places.max(people.len() * 100 / LOAD);
+        self.subjects = people.len() + usize::from(of_empty.is_some());
+        self.slots = lay_out(people.into_iter(), places);
+        (self.places, self.of_empty) = (places, of_empty);
+    }
+
+    fn occupied(&self) -> impl Iterator<Item = Slot> {
+        self.slots.iter().filter(|slot| !slot.is_empty()).copied()
+    }
+}
+
+/// People in the order of their keys, each at their place, or behind the one before.
+fn lay_out(people: impl Iterator<Item = Slot>, places: usize) -> Vec<Slot> {
+    let mut slots = Vec::with_capacity(places + MARGIN);
+    for slot in people {
+        let at = place(head(&slot.key), places).max(slots.len());
+        slots.resize(at, Slot::EMPTY);
+        slots.push(slot);
+    }
+    slots.resize(slots.len().max(places + MARGIN), Slot::EMPTY);
+    slots
 }
 
 impl Slot {
@@ -275,12 +324,17 @@ mod tests {
         ) {
             let map = SubjectMap::new();
             let mut model: HashMap<_, u32> = HashMap::new();
-            let (one_by_one, at_once) = updates.split_at(updates.len() / 2);
+            // The first of the lists meets an empty map, the others people, few changes among them and many.
+            let (at_first, others_of) = updates.split_at(updates.len() / 3);
+            let (one_by_one, at_once) = others_of.split_at(others_of.len() / 2);
+            let changes_of = |part: &[([u8; 16], u32)]| -> Vec<_> {
+                part.iter().map(|(subject, version)| (SubjectId::from_bytes(*subject), *version)).collect()
+            };
+            map.update_all(&mut changes_of(at_first), newest);
             for (subject, version) in one_by_one {
                 map.update(&SubjectId::from_bytes(*subject), |entry| newest(entry, version));
             }
-            let mut changes: Vec<_> =
-                at_once.iter().map(|(subject, version)| (SubjectId::from_bytes(*subject), *version)).collect();
+            let mut changes = changes_of(at_once);
             map.update_all(&mut changes, newest);
             prop_assert!(changes.is_empty());
             for (subject, version) in &updates {

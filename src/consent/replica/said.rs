@@ -81,12 +81,12 @@ impl Said {
 
     pub(super) fn state(self) -> ConsentState {
         let bits = self.packed & ((1 << Self::STATE_BITS) - 1);
-        ConsentState::ALL.into_iter().find(|state| *state as u16 == bits).unwrap_or(ConsentState::Denied)
+        ConsentState::ALL.get(usize::from(bits)).copied().unwrap_or(ConsentState::Denied)
     }
 
     pub(super) fn source(self) -> Source {
         let bits = self.packed >> Self::STATE_BITS & ((1 << Self::SOURCE_BITS) - 1);
-        Source::ALL.into_iter().find(|source| *source as u16 == bits).unwrap_or_default()
+        Source::ALL.get(usize::from(bits)).copied().unwrap_or_default()
     }
 
     pub(super) const fn terms(self) -> u16 {
@@ -144,6 +144,19 @@ mod tests {
         for version in [2, 10, 15] {
             let said = no.merged(Said::new(version, ConsentState::Granted, Source::Admin, 0));
             assert_eq!(said.no_version(), Some(1));
+        }
+    }
+
+    #[test]
+    fn words_are_numbered_by_their_place() {
+        for (n, state) in ConsentState::ALL.into_iter().enumerate() {
+            assert_eq!((state as usize, Said::new(1, state, Source::Admin, 0).state()), (n, state));
+        }
+        for (n, source) in Source::ALL.into_iter().enumerate() {
+            assert_eq!(
+                (source as usize, Said::new(1, ConsentState::Granted, source, 0).source()),
+                (n, source)
+            );
         }
     }
 

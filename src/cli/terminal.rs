@@ -23,6 +23,16 @@ pub(super) fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "assent".to_owned())
 }
 
+/// Writes to standard output, and ends the program when nobody reads on, as `head` does.
+pub(super) fn print(text: fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    if std::io::stdout().write_fmt(text).is_err() {
+        // A command that prints runs no collector: there is nothing to drain.
+        #[allow(clippy::disallowed_methods)]
+        std::process::exit(0);
+    }
+}
+
 /// Whether standard output is a terminal that wants colour (see no-color.org).
 #[must_use]
 pub(super) fn wants_colour() -> bool {

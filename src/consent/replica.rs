@@ -19,7 +19,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -83,6 +83,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(2);
 const MAX_WAITING_PIECES: usize = 2;
 /// Changes of a whole ledger that are applied at once: 15 MB of them.
 const WHOLE_BATCH: usize = 1 << 19;
+/// The most that is remembered of changes that the ledger did not take. One beyond it holds as well, but
+/// for changes that were made before it on other collectors and are not known here yet.
+const MAX_HELD: usize = 100_000;
 /// How often a long read says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -108,6 +111,16 @@ struct Inner {
     terms: Terms,
     watermark: watch::Sender<Option<Instant>>,
     wanted: Notify,
+    held: Mutex<Vec<Held>>,
+}
+
+/// A "no" that the ledger did not take.
+struct Held {
+    subject: SubjectId,
+    scope: ConsentScope,
+    source: Source,
+    terms: u16,
+    since: Instant,
 }
 
 /// The view. Clones share it.
@@ -132,6 +145,7 @@ impl Replica {
             terms: Terms::new(),
             watermark: watch::Sender::new(None),
             wanted: Notify::new(),
+            held: Mutex::default(),
         }))
     }
 
@@ -155,6 +169,7 @@ impl Replica {
                     if !complete {
                         continue;
                     }
+                    self.hold_on(started);
                     self.0.watermark.send_replace(Some(started));
                     tokio::select! {
                         () = tokio::time::sleep(self.0.options.refresh_interval) => {}
@@ -241,6 +256,50 @@ impl Replica {
         self.0.subjects.update(&subject, |entry| merge(entry, &(scope, said)));
     }
 
+    /// Lets a "no" hold here that the ledger did not take, from now on and above `newest`, the newest
+    /// version that was seen. Changes that were acknowledged before it, and that this view has not seen
+    /// yet, do not come after it: when the next refresh has brought them, it holds above them as well. It
+    /// ends with a change that is made after that.
+    pub(super) fn hold(
+        &self,
+        subject: SubjectId,
+        scope: ConsentScope,
+        source: Source,
+        terms: &str,
+        newest: u32,
+    ) {
+        self.apply(subject, scope, ConsentState::Denied, source, terms, newest);
+        let mut held = self.held();
+        held.retain(|it| (it.subject, it.scope) != (subject, scope));
+        if held.len() < MAX_HELD {
+            let terms = self.0.terms.index_of(terms);
+            held.push(Held { subject, scope, source, terms, since: Instant::now() });
+        }
+    }
+
+    /// A later change of the same person and scope was recorded.
+    pub(super) fn release(&self, subject: &SubjectId, scope: ConsentScope) {
+        self.held().retain(|it| (&it.subject, it.scope) != (subject, scope));
+    }
+
+    /// A refresh that started then has succeeded.
+    fn hold_on(&self, started: Instant) {
+        self.held().retain(|it| {
+            if it.since > started {
+                return true;
+            }
+            let newest = self.known(&it.subject).version();
+            let said = Said::new(newest, ConsentState::Denied, it.source, it.terms);
+            self.0.subjects.update(&it.subject, |entry| merge(entry, &(it.scope, said)));
+            false
+        });
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
+        // Nothing in it can panic but for want of memory.
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks for a refresh now, instead of at the end of the interval.
     pub fn request_refresh(&self) {
         self.0.wanted.notify_one();
@@ -262,6 +321,12 @@ impl Replica {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.age().is_some_and(|age| age <= self.0.options.max_staleness) && self.knows_all_keys()
+    }
+
+    /// Whether the people of the ledger are known under this collector's key; nobody can say while the
+    /// view has never been loaded.
+    pub(super) fn knows_people(&self) -> Option<bool> {
+        if self.knows_all_keys() { self.age().map(|_| true) } else { Some(false) }
     }
 
     fn knows_all_keys(&self) -> bool {

@@ -16,6 +16,9 @@ const RETRY_WHEN_FULL: Duration = Duration::from_secs(2);
 /// How long when memory is full: a few commits.
 const RETRY_WHEN_BUSY: Duration = Duration::from_millis(100);
 
+/// How long when the ledger cannot be reached.
+const RETRY_LEDGER: Duration = Duration::from_secs(1);
+
 /// The request had no key, or one that nobody holds.
 #[must_use]
 pub fn unauthenticated(error: &AuthError) -> Status {
@@ -94,19 +97,30 @@ fn exhausted(message: &str, retry_after: Duration) -> Status {
 /// The ledger could not be written or read.
 #[must_use]
 pub fn ledger(error: &LedgerError) -> Status {
+    let unavailable = |message: &str| {
+        let details = ErrorDetails::with_retry_info(Some(RETRY_LEDGER));
+        Status::with_error_details(Code::Unavailable, message, details)
+    };
     match error {
-        LedgerError::OutcomeUnknown { .. } => Status::unavailable(
+        LedgerError::OutcomeUnknown { .. } => unavailable(
             "nobody knows whether the change was recorded; send it again (a no already holds on this collector)",
         ),
-        LedgerError::NotRecorded(_) | LedgerError::Overtaken => Status::unavailable(
-            "the change was not recorded; send it again (a no already holds on this collector)",
+        LedgerError::NotRecorded(_) | LedgerError::Overtaken => {
+            unavailable("the change was not recorded; send it again (a no already holds on this collector)")
+        }
+        LedgerError::Loading => unavailable(
+            "this collector is still loading; send the change again (a no already holds on this collector)",
+        ),
+        LedgerError::Read(_) | LedgerError::Unknown { .. } => {
+            unavailable("the consent ledger cannot be read; try again")
+        }
+        LedgerError::ForeignKey => Status::failed_precondition(
+            "this collector's pseudonym key is not that of the ledger; use another collector, and give this one \
+             the others' pseudonym.key_file",
         ),
         LedgerError::RequestReused => Status::already_exists(
             "request_id was used for another change of this person; give every change an id of its own",
         ),
-        LedgerError::Read(_) | LedgerError::Unknown { .. } => {
-            Status::unavailable("the consent ledger cannot be read; try again")
-        }
     }
 }
 

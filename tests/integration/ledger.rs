@@ -15,7 +15,7 @@ fn with_id(request_id: Uuid, change: SetConsentRequest) -> SetConsentRequest {
     SetConsentRequest { request_id: request_id.to_string(), ..change }
 }
 
-async fn state(client: &assent::ingress::client::Client, user: &str) -> String {
+async fn state_of(client: &assent::ingress::client::Client, user: &str) -> String {
     let query = proto::GetConsentRequest { user_id: user.to_owned(), jurisdiction: String::new() };
     client.get_consent(query).await.unwrap().eligibility_reason
 }
@@ -35,8 +35,8 @@ async fn a_request_that_is_sent_again_is_recorded_once_and_undoes_nothing() {
     at_a.set_consent(with_id(yes, change("ann", FIRST, ConsentState::Granted))).await.unwrap();
     // A late copy of the denial, at another collector, does not come after the yes.
     assert_eq!(at_b.set_consent(denial).await.unwrap(), first);
-    assert_eq!(state(&at_a, "ann").await, "granted");
-    assert_eq!(state(&at_b, "ann").await, "granted");
+    assert_eq!(state_of(&at_a, "ann").await, "granted");
+    assert_eq!(state_of(&at_b, "ann").await, "granted");
     assert_eq!(database.count("consent_changes").await, 2);
     // Without an id, every call is a change of its own.
     for _ in 0..2 {
@@ -75,7 +75,7 @@ async fn an_id_of_another_change_is_refused() {
         let Err(ClientError::Status(status)) = client.set_consent(with_id(id, other)).await else { panic!() };
         assert_eq!(status.code(), tonic::Code::AlreadyExists);
     }
-    assert_eq!(state(&client, "ann").await, "granted");
+    assert_eq!(state_of(&client, "ann").await, "granted");
     // Ids are a person's own.
     client.set_consent(with_id(id, change("ben", FIRST, ConsentState::Denied))).await.unwrap();
     assert_eq!(database.count("consent_changes").await, 2);
@@ -262,4 +262,89 @@ async fn a_stale_view_is_what_explains_a_no() {
         (answer.eligibility_reason == "unset_opt_in").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_slow_copy_of_a_request_does_not_undo_what_came_after_it() {
+    let database = Database::new().await;
+    let one = Setup::new(&database).config("[consent]\nledger_timeout = \"10s\"\nmax_staleness = \"10m\"\n");
+    let a = one.start_ready().await;
+    let at_a = a.client().await;
+    for (user, state) in [("ann", ConsentState::Denied), ("ben", ConsentState::Unset)] {
+        let proxy = Proxy::start(&database.url, Fault::None).await;
+        let b = one.beside().via(&proxy.url).start_ready().await;
+        let at_b = b.client().await;
+        let no = with_id(Uuid::now_v7(), change(user, FIRST, state));
+        proxy.set(Fault::HoldLedgerInserts);
+        let slow = tokio::spawn({
+            let (at_b, no) = (at_b.clone(), no.clone());
+            async move { at_b.set_consent(no).await }
+        });
+        eventually("the held row", || async { (proxy.held() == 1).then_some(()) }).await;
+        let first = at_a.set_consent(no.clone()).await.unwrap();
+        at_a.set_consent(change(user, FIRST, ConsentState::Granted)).await.unwrap();
+        proxy.release();
+        assert_eq!(slow.await.unwrap().unwrap(), first);
+        assert_eq!(state_of(&at_a, user).await, "granted");
+        assert_eq!(at_a.set_consent(no).await.unwrap(), first);
+    }
+    assert_eq!(database.count("consent_changes").await, 4);
+}
+
+#[tokio::test]
+async fn a_no_that_failed_holds_above_a_yes_that_was_not_known_here() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&database.url, Fault::None).await;
+    let one = Setup::new(&database).config("[consent]\nmax_staleness = \"10m\"\n");
+    let a = one.start_ready().await;
+    let b = one.beside().via(&proxy.url).start_ready().await;
+    let (at_a, at_b) = (a.client().await, b.client().await);
+    proxy.set(Fault::Refuse);
+    at_a.set_consent(change("ann", FIRST, ConsentState::Granted)).await.unwrap();
+    at_b.set_consent(change("ann", FIRST, ConsentState::Denied)).await.unwrap_err();
+    proxy.set(Fault::None);
+    // The view has caught up when it knows of somebody else's yes that came later.
+    at_a.set_consent(change("ben", FIRST, ConsentState::Granted)).await.unwrap();
+    eventually("a view that has caught up", || async {
+        let ids = b.send(vec![crate::harness::event("ben")]).await;
+        (database.wait_for(&ids).await[0].scope == "first_party").then_some(())
+    })
+    .await;
+    let ids = b.send(vec![crate::harness::event("ann")]).await;
+    assert_eq!(database.wait_for(&ids).await[0].stamp(), ("none", "denied"));
+    // That collector says so, too.
+    assert_eq!(state_of(&at_b, "ann").await, "denied");
+    let query = ExplainDecisionRequest { user_id: "ann".to_owned(), ..Default::default() };
+    assert_eq!(at_b.explain_decision(query).await.unwrap().eligibility_reason, "denied");
+    // What is made after it ends it, wherever it is made.
+    at_a.set_consent(change("ann", FIRST, ConsentState::Granted)).await.unwrap();
+    eventually("an eligible event", || async {
+        let ids = b.send(vec![crate::harness::event("ann")]).await;
+        (database.wait_for(&ids).await[0].scope == "first_party").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_collector_with_another_key_records_nothing() {
+    let database = Database::new().await;
+    let a = Setup::new(&database).start_ready().await;
+    let at_a = a.client().await;
+    at_a.set_consent(change("ann", FIRST, ConsentState::Granted)).await.unwrap();
+    // Not `beside`: a key of its own.
+    let stranger = Setup::new(&database);
+    let b = stranger.start().await;
+    let at_b = b.client().await;
+    eventually("a refusal", || async {
+        match at_b.set_consent(change("ben", FIRST, ConsentState::Granted)).await {
+            Err(ClientError::Status(status)) if status.code() == tonic::Code::FailedPrecondition => Some(()),
+            // Until its view is loaded, nobody can say.
+            Err(ClientError::Status(status)) if status.code() == tonic::Code::Unavailable => None,
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+    assert_eq!(database.count("consent_changes").await, 1);
+    let ids = a.send(vec![crate::harness::event("ann")]).await;
+    assert_eq!(database.wait_for(&ids).await[0].stamp(), ("first_party", "granted"));
 }

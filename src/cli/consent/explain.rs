@@ -22,27 +22,27 @@ pub(super) async fn run(caller: &Caller, args: ExplainArgs) -> anyhow::Result<()
         })
         .await?;
     let place = if answer.jurisdiction.is_empty() { "an unknown place" } else { &answer.jurisdiction };
-    println!("subject         {}", answer.subject_id);
-    println!("event           {} in {place}", event_type.as_str());
-    println!("policy          {} ({})", answer.policy_version, answer.policy_digest);
-    println!("decision now    {} ({})", answer.training_scope, answer.eligibility_reason);
+    say!("subject         {}", answer.subject_id);
+    say!("event           {} in {place}", event_type.as_str());
+    say!("policy          {} ({})", answer.policy_version, answer.policy_digest);
+    say!("decision now    {} ({})", answer.training_scope, answer.eligibility_reason);
     for scope in &answer.scopes {
         let allowed = if scope.allowed { "allowed" } else { "not allowed" };
-        println!("\n{}: {allowed} ({})", scope_name(scope.scope)?, scope.eligibility_reason);
+        say!("\n{}: {allowed} ({})", scope_name(scope.scope)?, scope.eligibility_reason);
         for rule in &scope.rules {
             let (mark, found) = match rule.outcome() {
                 proto::RuleOutcome::Decided => ("=>", rule.found.as_str()),
                 proto::RuleOutcome::NotReached => ("  ", "not reached"),
                 proto::RuleOutcome::Passed | proto::RuleOutcome::Unspecified => ("  ", rule.found.as_str()),
             };
-            println!("{mark} {}. {}: {found}", rule.number, rule.rule);
+            say!("{mark} {}. {}: {found}", rule.number, rule.rule);
         }
         if let Some(record) = &scope.record {
-            print!("   ");
+            say_on!("   ");
             print_record(record);
         }
     }
-    println!(
+    say!(
         "\nThe first rule that applies decides. `affiliates` needs first_party as well; before a row is written it is \
          decided once more, and gets the narrower of the two."
     );

@@ -11,7 +11,17 @@ use super::endpoints::Endpoints;
 use crate::{
     consent::{ConsentScope, ConsentState, Source},
     ingress::{client::Client, proto, wire},
+    pipeline::validate,
 };
+
+/// A line on standard output.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::terminal::print(format_args!("{}\n", format_args!($($text)*))) };
+}
+/// The beginning of one.
+macro_rules! say_on {
+    ($($text:tt)*) => { $crate::cli::terminal::print(format_args!($($text)*)) };
+}
 
 mod explain;
 
@@ -24,7 +34,7 @@ const HISTORY_PAGE: u32 = 100;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Record a change
-    Set(SetArgs),
+    Set(Box<SetArgs>),
     /// Print what is in force, and what would be decided now
     Get(PersonArgs),
     /// Print every change, newest first
@@ -99,10 +109,10 @@ pub(super) struct SetArgs {
     #[arg(long, default_value = "")]
     language: String,
     /// The client that showed it: NAME, NAME/VERSION or NAME/VERSION/PLATFORM
-    #[arg(long, default_value = "")]
-    client: String,
+    #[arg(long, value_parser = client)]
+    client: Option<proto::Client>,
     /// The id of this change, a UUID: given again, it is recorded once [default: a new one]
-    #[arg(long)]
+    #[arg(long, value_parser = request_id)]
     request_id: Option<Uuid>,
 }
 
@@ -163,7 +173,7 @@ impl Caller {
 
 pub(super) async fn run(caller: Caller, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Set(args) => set(&caller, args).await,
+        Command::Set(args) => set(&caller, *args).await,
         Command::Get(person) => get(&caller, person).await,
         Command::History(person) => history(&caller, person).await,
         Command::Explain(args) => explain::run(&caller, args).await,
@@ -187,6 +197,7 @@ async fn set(caller: &Caller, args: SetArgs) -> anyhow::Result<()> {
         SourceArg::Import => Source::Import,
         SourceArg::GpcSignal => Source::GpcSignal,
     };
+    let request_id = args.request_id.unwrap_or_else(Uuid::now_v7);
     let record = caller
         .connect(args.person.api_key.as_ref())
         .await?
@@ -199,26 +210,31 @@ async fn set(caller: &Caller, args: SetArgs) -> anyhow::Result<()> {
             jurisdiction: args.person.jurisdiction,
             evidence: args.evidence,
             actor: args.actor,
-            request_id: args.request_id.unwrap_or_else(Uuid::now_v7).to_string(),
+            request_id: request_id.to_string(),
             language: args.language,
-            client: client(&args.client),
+            client: args.client,
         })
-        .await?;
+        .await
+        .with_context(|| format!("to send the same change again: --request-id {request_id}"))?;
     print_record(&record);
     Ok(())
 }
 
-fn client(text: &str) -> Option<proto::Client> {
-    if text.is_empty() {
-        return None;
+fn client(text: &str) -> Result<proto::Client, String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let part = |at: usize| parts.get(at).copied().unwrap_or_default().to_owned();
+    if parts.len() > 3 || part(0).is_empty() {
+        return Err("must be NAME, NAME/VERSION or NAME/VERSION/PLATFORM".to_owned());
     }
-    let mut parts = text.splitn(3, '/').map(str::to_owned);
-    let mut next = || parts.next().unwrap_or_default();
-    Some(proto::Client { name: next(), version: next(), platform: next() })
+    Ok(proto::Client { name: part(0), version: part(1), platform: part(2) })
+}
+
+fn request_id(text: &str) -> Result<Uuid, String> {
+    validate::uuid(text).ok_or_else(|| "must be a UUID of 36 characters with hyphens".to_owned())
 }
 
 async fn receipt(caller: &Caller, args: ReceiptArgs) -> anyhow::Result<()> {
-    println!("{}", caller.connect(args.api_key.as_ref()).await?.consent_receipt(args.user).await?);
+    say!("{}", caller.connect(args.api_key.as_ref()).await?.consent_receipt(args.user).await?);
     Ok(())
 }
 
@@ -228,10 +244,10 @@ async fn get(caller: &Caller, person: PersonArgs) -> anyhow::Result<()> {
         .await?
         .get_consent(proto::GetConsentRequest { user_id: person.user, jurisdiction: person.jurisdiction })
         .await?;
-    println!("subject         {}", answer.subject_id);
-    println!("decision now    {} ({})", answer.training_scope, answer.eligibility_reason);
+    say!("subject         {}", answer.subject_id);
+    say!("decision now    {} ({})", answer.training_scope, answer.eligibility_reason);
     for scope in &answer.scopes {
-        println!(
+        say!(
             "{:<15} {} ({}, {})",
             scope_name(scope.scope)?,
             state_name(scope.state)?,
@@ -239,7 +255,7 @@ async fn get(caller: &Caller, person: PersonArgs) -> anyhow::Result<()> {
             scope.eligibility_reason
         );
         if let Some(record) = &scope.record {
-            print!("                ");
+            say_on!("                ");
             print_record(record);
         }
     }
@@ -261,7 +277,7 @@ async fn history(caller: &Caller, person: PersonArgs) -> anyhow::Result<()> {
         records += page.records.len();
         if page.next_page_token.is_empty() {
             if records == 0 {
-                println!("nothing recorded");
+                say!("nothing recorded");
             }
             return Ok(());
         }
@@ -271,8 +287,8 @@ async fn history(caller: &Caller, person: PersonArgs) -> anyhow::Result<()> {
 
 fn print_record(record: &proto::ConsentRecord) {
     let unknown = |_| "unknown";
-    println!(
-        "version {} {} {} by {} under terms {:?}, recorded {}{}{}{}{}",
+    say!(
+        "version {} {} {} by {} under terms {:?}, recorded {}{}{}{}{}{}",
         record.consent_version,
         scope_name(record.scope).unwrap_or_else(unknown),
         state_name(record.state).unwrap_or_else(unknown),
@@ -283,6 +299,7 @@ fn print_record(record: &proto::ConsentRecord) {
         labelled("evidence", &record.evidence),
         labelled("language", &record.language),
         labelled("client", &record.client.as_ref().map(client_text).unwrap_or_default()),
+        labelled("request", &record.request_id),
     );
 }
 

@@ -51,6 +51,12 @@ pub enum LedgerError {
         /// Why.
         source: Error,
     },
+    /// The ledger has consent under a pseudonym key that this collector does not hold.
+    #[error("the ledger's people have pseudonyms under another key than this collector's")]
+    ForeignKey,
+    /// It is not known yet whose pseudonyms the ledger has.
+    #[error("the view of consent is still loading")]
+    Loading,
     /// The request id was used for another change of the same person.
     #[error("the request id belongs to another change of the same person")]
     RequestReused,
@@ -80,7 +86,7 @@ pub struct Ledger {
     client: Client,
     replica: Replica,
     collector_id: String,
-    /// How long the server may work on an insert; the replicas' tails read back further.
+    /// How long one insert or query may take; the replicas' tails read back further.
     timeout: Duration,
     stripes: Vec<Mutex<()>>,
 }
@@ -115,22 +121,36 @@ impl Ledger {
         let stripe = usize::from(u16::from_be_bytes([first, second])) % STRIPES;
         let _in_order = self.stripes[stripe].lock().await;
         let mut newest = self.replica.known(&change.subject_id).version();
-        let recorded = self.record(change, &mut newest).await;
+        let recorded = match self.replica.knows_people() {
+            // Under a key that is not the others', nobody could recognise this person, and the others would
+            // have to take everybody's consent for unknown.
+            Some(false) => Err(LedgerError::ForeignKey),
+            None => Err(LedgerError::Loading),
+            Some(true) => self.record(change, &mut newest).await,
+        };
+        let Change { subject_id, scope, state, source, policy_version, .. } = change;
         match &recorded {
-            Ok(record) => self.apply(change, record.state, record.consent_version),
+            Ok(record) => {
+                self.replica.apply(
+                    *subject_id,
+                    *scope,
+                    *state,
+                    *source,
+                    policy_version,
+                    record.consent_version,
+                );
+                self.replica.release(subject_id, *scope);
+            }
             Err(LedgerError::RequestReused) => {}
             // With the newest version that was seen: between two of one version the denial counts, and
             // rows must never carry a version that the ledger has not given, or they would seem newer
             // than a later denial. Who takes a yes back has none in the meantime either.
-            Err(_) if narrows(change) => self.apply(change, ConsentState::Denied, newest),
+            Err(_) if narrows(change) => {
+                self.replica.hold(*subject_id, *scope, *source, policy_version, newest);
+            }
             Err(_) => {}
         }
         recorded
-    }
-
-    fn apply(&self, change: &Change, state: ConsentState, version: u32) {
-        let Change { subject_id, scope, source, policy_version, .. } = change;
-        self.replica.apply(*subject_id, *scope, state, *source, policy_version, version);
     }
 
     /// Appends the change, unless it is there. A denial, or the taking back of an answer, is appended
@@ -159,13 +179,14 @@ impl Ledger {
                 Err(_) if !narrows(change) && change.request_id.is_none() => return Ok(record),
                 Err(source) => return Err(LedgerError::OutcomeUnknown { source }),
             };
+            if after.own_id != record.consent_id {
+                // The same request was recorded by somebody else, who saw to the rest. What came after that,
+                // came after this.
+                return self.recorded(change, request_id).await;
+            }
             if narrows(change) && after.version > after.own_version {
                 (*newest, version) = (after.version, after.version);
                 continue;
-            }
-            if after.own_id != record.consent_id {
-                // Another collector has recorded the same request.
-                return self.recorded(change, request_id).await;
             }
             record.recorded_at = Some(Micros(after.own_recorded_at_us));
             return Ok(record);
@@ -288,7 +309,9 @@ impl Ledger {
         let subject = subject.to_string();
         let mut params = vec![("tenant", tenant.as_str()), ("subject", subject.as_str())];
         params.extend_from_slice(more);
-        let rows = self.client.query_rows::<Row>(sql, &params).await.map_err(LedgerError::Read)?;
+        let read = self.client.query_rows::<Row>(sql, &params);
+        let read = tokio::time::timeout(self.timeout, read).await.unwrap_or(Err(Error::TimedOut));
+        let rows = read.map_err(LedgerError::Read)?;
         rows.into_iter().map(Record::try_from).collect()
     }
 }

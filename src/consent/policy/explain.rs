@@ -44,6 +44,12 @@ impl PolicySet {
         }
         line(&mut text, format_args!(""));
         text.push_str(&current.explain());
+        for version in self.versions().iter().filter(|it| it.policy.effective_from() > now) {
+            let policy = &version.policy;
+            line(&mut text, format_args!(""));
+            line(&mut text, format_args!("from {}, {}:", policy.since(), policy.version()));
+            text.push_str(&policy.explain());
+        }
         text
     }
 }

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{PartialRule, PolicyError, Rule, date};
-use crate::event::{EventType, Micros};
+use crate::{
+    event::{EventType, Micros},
+    pipeline::validate,
+};
 
 /// The longest name of a version.
 const MAX_VERSION_BYTES: usize = 128;
@@ -130,8 +133,22 @@ pub(super) struct Terms {
     pub(super) oldest: Option<usize>,
 }
 
+/// What no client can send would never match, and whoever wrote it would think that it does.
+fn sendable<'a>(key: &str, names: impl IntoIterator<Item = &'a String>) -> Result<(), PolicyError> {
+    for name in names {
+        if name.is_empty() {
+            return Err(PolicyError::key(key, "holds an empty name, which matches nothing"));
+        }
+        validate::field("it", name).map_err(|rule| {
+            PolicyError::key(key, format!("{name:?} is nothing that a client can send: {}", rule.message))
+        })?;
+    }
+    Ok(())
+}
+
 impl Terms {
     pub(super) fn from_section(terms: TermsSection) -> Result<Self, PolicyError> {
+        sendable("terms.versions", &terms.versions)?;
         let mut seen = BTreeSet::new();
         if let Some(twice) = terms.versions.iter().find(|version| !seen.insert(version.as_str())) {
             return Err(PolicyError::key("terms.versions", format!("{twice:?} is there twice")));
@@ -154,6 +171,11 @@ impl Terms {
 }
 
 impl Exclude {
+    pub(super) fn features(self) -> Result<BTreeSet<String>, PolicyError> {
+        sendable("exclude.features", &self.features)?;
+        Ok(self.features)
+    }
+
     pub(super) fn event_types(&self) -> Result<Vec<EventType>, PolicyError> {
         let known = |name: &String| EventType::ALL.into_iter().find(|kind| kind.as_str() == name);
         let kinds = EventType::ALL.map(EventType::as_str).join(", ");

@@ -158,7 +158,7 @@ impl Policy {
             gpc_denies: file.gpc.denies,
             terms: Terms::from_section(file.terms)?,
             excluded_types: file.exclude.event_types()?,
-            excluded_features: file.exclude.features,
+            excluded_features: file.exclude.features()?,
         })
     }
 

@@ -16,23 +16,24 @@ pub(super) fn consent(
     policy: &Policy,
     subject_id: &SubjectId,
     place: Jurisdiction,
-    records: Vec<Record>,
+    known: Known,
+    mut records: Vec<Record>,
 ) -> proto::GetConsentResponse {
     let facts = super::ordinary_event(place);
-    let known = Consent::Known(Known::of_records(&records));
+    let known = Consent::Known(known);
     let decision = decide(&known, policy, &facts);
-    let mut records = records;
+    let state_of = |scope| match &known {
+        Consent::Known(known) => known.scope(scope).state,
+        Consent::Unknown => ConsentState::Unset,
+    };
     let scopes = ConsentScope::ALL
         .into_iter()
         .map(|scope| {
             let reason = decide_scope(&known, policy, &facts, scope);
-            let record = take(&mut records, scope, subject_id);
             proto::ScopeConsent {
                 scope: wire::scope_out(scope).into(),
-                state: record
-                    .as_ref()
-                    .map_or(wire::state_out(ConsentState::Unset).into(), |record| record.state),
-                record,
+                state: wire::state_out(state_of(scope)).into(),
+                record: take(&mut records, scope, subject_id),
                 eligible: match scope {
                     ConsentScope::FirstParty => decision.training_scope >= TrainingScope::FirstParty,
                     ConsentScope::Affiliates => decision.training_scope == TrainingScope::Affiliates,
@@ -159,7 +160,8 @@ mod tests {
     fn affiliates_alone_are_granted_and_not_eligible() {
         let records = vec![recorded(ConsentScope::Affiliates, ConsentState::Granted, 1)];
         let subject = SubjectId::from_bytes([1; 16]);
-        let answer = consent(&Policy::builtin(), &subject, Jurisdiction::UNKNOWN, records);
+        let known = Known::of_records(&records);
+        let answer = consent(&Policy::builtin(), &subject, Jurisdiction::UNKNOWN, known, records);
         assert_eq!(
             (answer.training_scope.as_str(), answer.eligibility_reason.as_str()),
             ("none", "unset_opt_in")

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::{
     consent::{
-        self, Change, ClientInfo, Known, Ledger, LedgerError, PolicyStore, Record, Replica, decide,
-        decision::deciding_rule, ledger::After, receipt,
+        self, Change, ClientInfo, ConsentState, Known, Ledger, LedgerError, PolicyStore, Record, Replica,
+        Source, decide, decision::deciding_rule, ledger::After, receipt,
     },
     event::{EventType, Jurisdiction, Micros, RawText, RawUserId, SubjectId, Tenant},
     ingress::{authenticate, proto, status, wire},
@@ -74,6 +74,9 @@ impl Consent {
         let source = wire::source_in(request.source).ok_or_else(|| {
             status::invalid_argument("source", "must be USER_SETTING, ADMIN, IMPORT or GPC_SIGNAL")
         })?;
+        if (state, source) == (ConsentState::Granted, Source::GpcSignal) {
+            return Err(status::invalid_argument("source", "a Global Privacy Control signal is never a yes"));
+        }
         validate::field("policy_version", &request.policy_version)
             .map_err(|broken| status::invalid_argument("policy_version", &broken.message))?;
         if request.evidence.len() > MAX_EVIDENCE_BYTES {
@@ -145,7 +148,9 @@ fn jurisdiction(code: &str) -> Result<Jurisdiction, Status> {
 
 /// Logged here, where it is handled; the client learns what to do.
 fn failed(error: &LedgerError) -> Status {
-    tracing::warn!(error = error as &dyn std::error::Error, "a request to the consent ledger failed");
+    if !matches!(error, LedgerError::RequestReused) {
+        tracing::warn!(error = error as &dyn std::error::Error, "a request to the consent ledger failed");
+    }
     status::ledger(error)
 }
 
@@ -178,7 +183,13 @@ impl proto::consent_service_server::ConsentService for Consent {
         let person = self.person(&metadata, request.user_id)?;
         let (records, place) = self.current(&person, &request.jurisdiction).await?;
         let policy = self.0.policies.current();
-        Ok(Response::new(answers::consent(&policy, &person.subject_id, place, records)))
+        Ok(Response::new(answers::consent(
+            &policy,
+            &person.subject_id,
+            place,
+            self.known(&person, &records),
+            records,
+        )))
     }
 
     async fn list_consent_history(
@@ -228,7 +239,7 @@ impl proto::consent_service_server::ConsentService for Consent {
         };
         // What the person said is read from the ledger; whether this collector knows, from its view.
         let consent = if self.0.replica.is_fresh() {
-            consent::Consent::Known(Known::of_records(&records))
+            consent::Consent::Known(self.known(&person, &records))
         } else {
             consent::Consent::Unknown
         };
@@ -253,7 +264,7 @@ impl proto::consent_service_server::ConsentService for Consent {
         records.truncate(MAX_PAGE as usize);
         let policy = self.0.policies.current();
         let facts = ordinary_event(place);
-        let known = consent::Consent::Known(Known::of_records(&current));
+        let known = consent::Consent::Known(self.known(&person, &current));
         let rules =
             consent::ConsentScope::ALL.map(|scope| (scope, deciding_rule(&known, &policy, &facts, scope)));
         let receipt_json = receipt::receipt(&receipt::Facts {
@@ -287,6 +298,22 @@ impl Consent {
             .map_err(|error| failed(&error))?;
         let place = if asked.is_unknown() { place_of(&records) } else { asked };
         Ok((records, place))
+    }
+}
+
+impl Consent {
+    /// What a person said: as the ledger has it, and a "no" that it did not take and that holds here.
+    fn known(&self, person: &Person, records: &[Record]) -> Known {
+        let mut known = Known::of_records(records);
+        let here = self.0.replica.known(&person.subject_id);
+        for (in_ledger, here) in
+            [(&mut known.first_party, here.first_party), (&mut known.affiliates, here.affiliates)]
+        {
+            if here.state == ConsentState::Denied && here.version >= in_ledger.version {
+                *in_ledger = here;
+            }
+        }
+        known
     }
 }
 

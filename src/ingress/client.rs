@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
@@ -43,6 +43,20 @@ pub enum ClientError {
     /// The collector refused, or the connection broke.
     #[error("the collector answered {:?}: {}", .0.code(), .0.message())]
     Status(Box<Status>),
+}
+
+impl ClientError {
+    /// Whether the same request may be answered when it is sent again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Status(status) => {
+                matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
+            }
+            Self::Unreachable { .. } => true,
+            Self::Address { .. } | Self::ApiKey => false,
+        }
+    }
 }
 
 impl From<Status> for ClientError {

@@ -215,7 +215,16 @@ async fn set(caller: &Caller, args: SetArgs) -> anyhow::Result<()> {
             client: args.client,
         })
         .await
-        .with_context(|| format!("to send the same change again: --request-id {request_id}"))?;
+        .map_err(|error| {
+            let again = error.is_retryable();
+            let error = anyhow::Error::new(error);
+            // Under its id it is recorded once, whatever became of it.
+            if again {
+                error.context(format!("send the same change again with --request-id {request_id}"))
+            } else {
+                error
+            }
+        })?;
     print_record(&record);
     Ok(())
 }

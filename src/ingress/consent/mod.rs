@@ -75,7 +75,10 @@ impl Consent {
             status::invalid_argument("source", "must be USER_SETTING, ADMIN, IMPORT or GPC_SIGNAL")
         })?;
         if (state, source) == (ConsentState::Granted, Source::GpcSignal) {
-            return Err(status::invalid_argument("source", "a Global Privacy Control signal is never a yes"));
+            return Err(status::invalid_argument(
+                "source",
+                "must not be GPC_SIGNAL on a yes: the signal is a no",
+            ));
         }
         validate::field("policy_version", &request.policy_version)
             .map_err(|broken| status::invalid_argument("policy_version", &broken.message))?;

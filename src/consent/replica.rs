@@ -19,13 +19,12 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::spawn_blocking,
@@ -44,14 +43,17 @@ use crate::{
     telemetry,
 };
 
+mod apply;
+mod held;
 mod map;
 mod rows;
 mod said;
 mod tail;
 mod terms;
 
+use apply::Applier;
+use held::Held;
 use map::SubjectMap;
-use rows::{Row, Rows};
 use said::{Entry, Said};
 use tail::{Sample, Tail};
 use terms::Terms;
@@ -81,14 +83,6 @@ pub struct ReplicaOptions {
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// Pieces of an answer that wait to be applied, of about a megabyte each.
 const MAX_WAITING_PIECES: usize = 2;
-/// Changes of a whole ledger that are applied at once: 15 MB of them.
-const WHOLE_BATCH: usize = 1 << 19;
-/// The most that is remembered of changes that the ledger did not take. One beyond it holds as well, but
-/// for changes that were made before it on other collectors and are not known here yet.
-const MAX_HELD: usize = 100_000;
-/// How often a long read says how far it is.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
-
 const fn slot(scope: ConsentScope) -> usize {
     match scope {
         ConsentScope::FirstParty => 0,
@@ -112,15 +106,6 @@ struct Inner {
     watermark: watch::Sender<Option<Instant>>,
     wanted: Notify,
     held: Mutex<Vec<Held>>,
-}
-
-/// A "no" that the ledger did not take.
-struct Held {
-    subject: SubjectId,
-    scope: ConsentScope,
-    source: Source,
-    terms: u16,
-    since: Instant,
 }
 
 /// The view. Clones share it.
@@ -256,50 +241,6 @@ impl Replica {
         self.0.subjects.update(&subject, |entry| merge(entry, &(scope, said)));
     }
 
-    /// Lets a "no" hold here that the ledger did not take, from now on and above `newest`, the newest
-    /// version that was seen. Changes that were acknowledged before it, and that this view has not seen
-    /// yet, do not come after it: when the next refresh has brought them, it holds above them as well. It
-    /// ends with a change that is made after that.
-    pub(super) fn hold(
-        &self,
-        subject: SubjectId,
-        scope: ConsentScope,
-        source: Source,
-        terms: &str,
-        newest: u32,
-    ) {
-        self.apply(subject, scope, ConsentState::Denied, source, terms, newest);
-        let mut held = self.held();
-        held.retain(|it| (it.subject, it.scope) != (subject, scope));
-        if held.len() < MAX_HELD {
-            let terms = self.0.terms.index_of(terms);
-            held.push(Held { subject, scope, source, terms, since: Instant::now() });
-        }
-    }
-
-    /// A later change of the same person and scope was recorded.
-    pub(super) fn release(&self, subject: &SubjectId, scope: ConsentScope) {
-        self.held().retain(|it| (&it.subject, it.scope) != (subject, scope));
-    }
-
-    /// A refresh that started then has succeeded.
-    fn hold_on(&self, started: Instant) {
-        self.held().retain(|it| {
-            if it.since > started {
-                return true;
-            }
-            let newest = self.known(&it.subject).version();
-            let said = Said::new(newest, ConsentState::Denied, it.source, it.terms);
-            self.0.subjects.update(&it.subject, |entry| merge(entry, &(it.scope, said)));
-            false
-        });
-    }
-
-    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
-        // Nothing in it can panic but for want of memory.
-        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Asks for a refresh now, instead of at the end of the interval.
     pub fn request_refresh(&self) {
         self.0.wanted.notify_one();
@@ -401,98 +342,6 @@ impl Replica {
             known.affiliates.state = ConsentState::Denied;
         }
         decide(&Consent::Known(known), policy, &facts)
-    }
-}
-
-/// Applies the rows of one answer. What neighbouring rows have in common is looked up once.
-struct Applier {
-    replica: Replica,
-    /// The whole ledger is being read.
-    whole: bool,
-    started: Instant,
-    rows: u64,
-    said_progress: Instant,
-    /// What the current piece says.
-    changes: Vec<(SubjectId, (ConsentScope, Said))>,
-    /// The newest terms, and their number.
-    terms: (String, u16),
-    /// The newest key.
-    key_id: String,
-}
-
-impl Applier {
-    fn new(replica: Replica, whole: bool) -> Self {
-        let started = Instant::now();
-        Self {
-            replica,
-            whole,
-            started,
-            rows: 0,
-            said_progress: started,
-            changes: Vec::new(),
-            terms: (String::new(), 0),
-            key_id: String::new(),
-        }
-    }
-
-    /// Applies pieces until there are no more, and gives what the ledger's clock showed. What is read
-    /// before something fails is true all the same, and is kept.
-    fn apply_pieces(mut self, mut pieces: mpsc::Receiver<Bytes>) -> Result<i64, rows::Malformed> {
-        let mut rows = Rows::default();
-        while let Some(piece) = pieces.blocking_recv() {
-            let read = rows.read(&piece, |row| self.take(row));
-            if !self.whole || self.changes.len() >= WHOLE_BATCH || read.is_err() {
-                self.apply();
-            }
-            read?;
-            if self.said_progress.elapsed() >= PROGRESS_INTERVAL {
-                self.said_progress = Instant::now();
-                tracing::info!(rows = self.rows, "still reading the consent ledger");
-            }
-        }
-        self.apply();
-        let ledger_us = rows.finish()?;
-        if self.whole {
-            tracing::info!(
-                rows = self.rows,
-                subjects = self.replica.subjects(),
-                elapsed = ?self.started.elapsed(),
-                "the view of consent is loaded"
-            );
-        }
-        Ok(ledger_us)
-    }
-
-    fn take(&mut self, row: &Row<'_>) {
-        self.rows += 1;
-        if row.pseudonym_key_id != self.key_id {
-            self.check_key(row.pseudonym_key_id);
-        }
-        if row.terms != self.terms.0 {
-            self.terms = (row.terms.to_owned(), self.replica.0.terms.index_of(row.terms));
-        }
-        let said = Said::new(row.version, row.state, row.source, self.terms.1);
-        match row.scope {
-            Some(scope) => self.changes.push((row.subject_id, (scope, said))),
-            // Nobody knows what it is about, so it is about everything.
-            None => self.changes.extend(ConsentScope::ALL.map(|scope| (row.subject_id, (scope, said)))),
-        }
-    }
-
-    fn apply(&mut self) {
-        self.replica.0.subjects.update_all(&mut self.changes, merge);
-    }
-
-    fn check_key(&mut self, key_id: &str) {
-        key_id.clone_into(&mut self.key_id);
-        let Inner { key_ids, foreign_key, .. } = &*self.replica.0;
-        if !key_ids.iter().any(|known| known == key_id) && !foreign_key.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                key_id,
-                "the ledger has consent under a pseudonym key that this collector does not hold; consent is \
-                 unknown until it does: give all collectors of this database the same pseudonym.key_file"
-            );
-        }
     }
 }
 

@@ -298,7 +298,7 @@ mod properties {
             }
             let with_signal = Any { gpc: true, ..any.clone() };
             prop_assert!(with_signal.scope_of(&Consent::Known(any.known.clone())) <= before);
-            let stricter = any.policy.replace("features = []", "features = [\"compose\", \"notes\", \"\"]");
+            let stricter = any.policy.replace("features = []", "features = [\"compose\", \"notes\"]");
             let excluded = Any { policy: stricter.replace("opt_out", "opt_in"), ..any.clone() };
             prop_assert!(excluded.scope_of(&Consent::Known(any.known.clone())) <= before);
         }

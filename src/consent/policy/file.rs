@@ -139,6 +139,9 @@ fn sendable<'a>(key: &str, names: impl IntoIterator<Item = &'a String>) -> Resul
         if name.is_empty() {
             return Err(PolicyError::key(key, "holds an empty name, which matches nothing"));
         }
+        if name.trim() != name {
+            return Err(PolicyError::key(key, format!("{name:?} begins or ends with a space")));
+        }
         validate::field("it", name).map_err(|rule| {
             PolicyError::key(key, format!("{name:?} is nothing that a client can send: {}", rule.message))
         })?;

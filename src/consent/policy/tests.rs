@@ -42,7 +42,7 @@ fn a_policy_with_anything_wrong_is_refused_whole_and_names_the_key() {
         ("[terms]\nversions = [\"1\"]\noldest = \"2\"\n", "terms.oldest", "\"2\""),
         ("[terms]\nversions = [\"1\", \"1\"]\n", "terms.versions", "twice"),
         ("[terms]\nversions = [\"é\"]\n", "terms.versions", "client can send"),
-        ("[exclude]\nfeatures = [\"private_notes \"]\n", "exclude.features", "client can send"),
+        ("[exclude]\nfeatures = [\"private_notes \"]\n", "exclude.features", "ends with a space"),
         ("[exclude]\nfeatures = [\"\"]\n", "exclude.features", "empty"),
         ("[gpc]\ndenies = \"nothing\"\n", "gpc.denies", "nothing"),
         ("[defaults]\n", "defaults", "unknown field"),

@@ -1,4 +1,4 @@
-use super::*;
+use super::{rows::Row, *};
 use crate::{
     consent::TrainingScope,
     event::{EventType, Jurisdiction},
@@ -189,4 +189,32 @@ fn a_scope_that_is_not_known_is_a_no_to_both() {
 #[test]
 fn the_overlap_is_longer_than_two_timeouts_of_any_collector() {
     assert!(OVERLAP > MAX_LEDGER_TIMEOUT * 2);
+}
+
+#[test]
+fn a_held_no_ends_with_what_was_made_after_it() {
+    use ConsentState::{Denied, Granted};
+    let replica = replica();
+    let first = ConsentScope::FirstParty;
+    let state = |replica: &Replica| replica.known(&subject(1)).first_party.state;
+    let before = Instant::now();
+    apply(&replica, &row(1, Granted, 1, "k1"));
+    replica.hold(subject(1), first, Source::UserSetting, "2026", 1);
+    assert_eq!(state(&replica), Denied);
+    // A refresh that had started before brings a yes, and one that started after it another.
+    apply(&replica, &row(1, Granted, 2, "k1"));
+    replica.hold_on(before);
+    assert_eq!(state(&replica), Granted, "what the refresh after that brings is not known yet");
+    apply(&replica, &row(1, Granted, 3, "k1"));
+    replica.hold_on(Instant::now());
+    assert_eq!((state(&replica), replica.known(&subject(1)).version()), (Denied, 3));
+    apply(&replica, &row(1, Granted, 4, "k1"));
+    replica.hold_on(Instant::now());
+    assert_eq!(state(&replica), Granted);
+    // One that was recorded after all holds no longer.
+    replica.hold(subject(1), first, Source::UserSetting, "2026", 4);
+    replica.release(&subject(1), first);
+    apply(&replica, &row(1, Granted, 5, "k1"));
+    replica.hold_on(Instant::now());
+    assert_eq!(state(&replica), Granted);
 }

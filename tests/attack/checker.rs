@@ -250,18 +250,20 @@ fn may_be_shown(changes: &[&Change], event: &Event, scopes: &[ConsentScope]) -> 
     })
 }
 
-/// When all is quiet, each collector's answer is the same, and so is what each makes of an event.
+/// When all is quiet, each collector makes of an event what it answers, and all of them the same.
 fn agreement(changes: &[&Change], last: &Final, scopes: &HashMap<Uuid, TrainingScope>) -> Option<Violation> {
-    let stamped: Vec<TrainingScope> = last.probes.iter().filter_map(|id| scopes.get(id).copied()).collect();
-    let widest = stamped.iter().chain(&last.decided).max()?;
-    let narrowest = stamped.iter().chain(&last.decided).min()?;
+    let stamped: Vec<Option<TrainingScope>> = last.probes.iter().map(|id| scopes.get(id).copied()).collect();
+    let everything = || stamped.iter().flatten().chain(&last.decided);
     // A "no" that the ledger did not take holds on the collector that was asked, and nowhere else; or
     // the ledger did take it.
     let may_differ = changes.iter().any(|change| change.is_no() && change.answer.acknowledged().is_none());
-    let decided_differs = last.decided.iter().any(|decided| *decided != last.decided[0]);
-    let too_wide = last.decided.first().is_some_and(|decided| stamped.iter().any(|stamp| stamp > decided));
-    let wrong = decided_differs || too_wide || (widest != narrowest && !may_differ);
-    wrong.then(|| {
+    let differs = everything().max() != everything().min();
+    let other_than_answered = last
+        .decided
+        .iter()
+        .zip(&stamped)
+        .any(|(decided, stamp)| stamp.is_some_and(|stamp| stamp != *decided));
+    (other_than_answered || (differs && !may_differ)).then(|| {
         let what = format!("GetConsent says {:?}, and events became {stamped:?}", last.decided);
         found(Kind::Disagreement, Some(last.user), last.probes.first().copied(), what)
     })

@@ -185,8 +185,11 @@ fn collectors_agree_when_all_is_quiet() {
     assert!(!found(&[], [None; 3], &[]));
     assert!(found(&[First, None, First], [None; 3], &[]));
     assert!(found(&[], [First, None, First], &[]));
-    // One collector knows of a no that the ledger does not have.
-    assert!(!found(&[First; 3], [First, None, First], &lost_no));
-    // But none may go beyond the ledger.
+    // One collector knows of a no that the ledger does not have, and says so.
+    assert!(!found(&[First, None, First], [First, None, First], &lost_no));
+    assert!(!found(&[], [First, None, First], &lost_no));
+    assert!(found(&[First, None, First], [First, None, First], &[]));
+    // But none may make of an event what it does not say.
+    assert!(found(&[First; 3], [First, None, First], &lost_no));
     assert!(found(&[First; 3], [First, Affiliates, First], &lost_no));
 }

@@ -25,6 +25,8 @@ pub(crate) struct Rows {
     pub(crate) raw: HashMap<Uuid, u64>,
     /// `events FINAL`, row by row.
     pub(crate) counted: Vec<(Uuid, TrainingScope)>,
+    /// Why these have their scopes.
+    pub(crate) reasons: HashMap<Uuid, String>,
     /// `training_first_party`, row by row.
     pub(crate) first_party: Vec<Uuid>,
     /// `training_affiliates`, row by row.
@@ -124,7 +126,8 @@ pub(crate) fn check(history: &History, rows: &Rows, finals: &[Final]) -> Vec<Vio
             }
         }
     }
-    violations.extend(finals.iter().filter_map(|last| agreement(of_user(last.user), last, &scopes)));
+    violations
+        .extend(finals.iter().filter_map(|last| agreement(of_user(last.user), last, &scopes, &rows.reasons)));
     violations
 }
 
@@ -250,21 +253,24 @@ fn may_be_shown(changes: &[&Change], event: &Event, scopes: &[ConsentScope]) -> 
     })
 }
 
-/// When all is quiet, each collector makes of an event what it answers, and all of them the same.
-fn agreement(changes: &[&Change], last: &Final, scopes: &HashMap<Uuid, TrainingScope>) -> Option<Violation> {
+/// When all is quiet, no collector makes more of an event than it answers, and all do the same.
+fn agreement(
+    changes: &[&Change],
+    last: &Final,
+    scopes: &HashMap<Uuid, TrainingScope>,
+    reasons: &HashMap<Uuid, String>,
+) -> Option<Violation> {
     let stamped: Vec<Option<TrainingScope>> = last.probes.iter().map(|id| scopes.get(id).copied()).collect();
     let everything = || stamped.iter().flatten().chain(&last.decided);
-    // A "no" that the ledger did not take holds on the collector that was asked, and nowhere else; or
-    // the ledger did take it.
+    // A "no" that the ledger did not take holds on the collector that was asked, and nowhere else; or the
+    // ledger took it after all, even now: what a slow network still holds arrives when it arrives.
     let may_differ = changes.iter().any(|change| change.is_no() && change.answer.acknowledged().is_none());
     let differs = everything().max() != everything().min();
-    let other_than_answered = last
-        .decided
-        .iter()
-        .zip(&stamped)
-        .any(|(decided, stamp)| stamp.is_some_and(|stamp| stamp != *decided));
-    (other_than_answered || (differs && !may_differ)).then(|| {
-        let what = format!("GetConsent says {:?}, and events became {stamped:?}", last.decided);
+    let wider_than_answered =
+        last.decided.iter().zip(&stamped).any(|(decided, stamp)| stamp.is_some_and(|stamp| stamp > *decided));
+    (wider_than_answered || (differs && !may_differ)).then(|| {
+        let why: Vec<_> = last.probes.iter().filter_map(|id| reasons.get(id)).collect();
+        let what = format!("GetConsent says {:?}, and events became {stamped:?} ({why:?})", last.decided);
         found(Kind::Disagreement, Some(last.user), last.probes.first().copied(), what)
     })
 }

@@ -149,6 +149,7 @@ struct Stored {
 struct Counted {
     event_id: Uuid,
     training_scope: String,
+    eligibility_reason: String,
 }
 
 #[derive(Deserialize)]
@@ -159,13 +160,15 @@ struct Shown {
 async fn read(database: &Database) -> Rows {
     let stored: Vec<Stored> =
         database.rows("SELECT event_id, count() AS copies FROM events GROUP BY event_id").await;
-    let counted: Vec<Counted> = database.rows("SELECT event_id, training_scope FROM events FINAL").await;
+    let counted: Vec<Counted> =
+        database.rows("SELECT event_id, training_scope, eligibility_reason FROM events FINAL").await;
     let mut views = HashMap::new();
     for view in ["training_first_party", "training_affiliates"] {
         let shown: Vec<Shown> = database.rows(&format!("SELECT event_id FROM {view}")).await;
         views.insert(view, shown.into_iter().map(|row| row.event_id).collect());
     }
     Rows {
+        reasons: counted.iter().map(|row| (row.event_id, row.eligibility_reason.clone())).collect(),
         raw: stored.into_iter().map(|row| (row.event_id, row.copies)).collect(),
         counted: counted.into_iter().map(|row| (row.event_id, scope(&row.training_scope))).collect(),
         first_party: views.remove("training_first_party").unwrap_or_default(),

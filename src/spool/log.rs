@@ -105,6 +105,11 @@ impl Log {
         Ok(())
     }
 
+    /// Where the next frame would start, in this segment.
+    pub(super) fn end(&self) -> Position {
+        self.active.end()
+    }
+
     /// Lets readers see what was appended.
     pub(super) fn publish(&self) {
         self.store.publish(self.active.end());

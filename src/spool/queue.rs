@@ -9,7 +9,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::store::{Store, guard};
+use super::{
+    Position,
+    store::{Store, guard},
+};
 
 /// An append that did not happen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +45,7 @@ pub(super) struct Pending<T> {
     pub(super) item: T,
     /// What it counts for in the queue.
     pub(super) bytes: usize,
-    pub(super) done: oneshot::Sender<Result<(), AppendError>>,
+    pub(super) done: oneshot::Sender<Result<Position, AppendError>>,
 }
 
 /// Why the writer wakes up.
@@ -185,11 +188,12 @@ impl<T> Appender<T> {
     }
 
     /// Appends one item; resolves when the commit that holds it is durable as the
-    /// [policy](super::FsyncPolicy) says. A dropped future does not take the item back.
+    /// [policy](super::FsyncPolicy) says, with the position where that commit ends. A dropped future
+    /// does not take the item back.
     ///
     /// # Errors
     /// See [`AppendError`]. Nothing was written, except that [`AppendError::Poisoned`] cannot know.
-    pub async fn append(&self, item: T) -> Result<(), AppendError> {
+    pub async fn append(&self, item: T) -> Result<Position, AppendError> {
         let bytes = (self.item_bytes)(&item);
         if bytes > self.max_item_bytes {
             return Err(AppendError::TooLarge { bytes, max_bytes: self.max_item_bytes });

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    FsyncPolicy, GroupEncoder,
+    FsyncPolicy, GroupEncoder, Position,
     log::{Broken, Log, LogError},
     queue::{AppendError, Pending, Queue, Wake},
 };
@@ -42,7 +42,7 @@ struct Writer<E: GroupEncoder> {
 /// Who waits for the group under way, and what it counts for in the queue.
 #[derive(Default)]
 struct Group {
-    waiting: Vec<oneshot::Sender<Result<(), AppendError>>>,
+    waiting: Vec<oneshot::Sender<Result<Position, AppendError>>>,
     bytes: usize,
 }
 
@@ -84,9 +84,9 @@ impl<E: GroupEncoder> Writer<E> {
         }
     }
 
-    fn commit(&mut self) -> Result<Result<(), AppendError>, Broken> {
+    fn commit(&mut self) -> Result<Result<Position, AppendError>, Broken> {
         if self.encoder.is_empty() {
-            return Ok(Ok(()));
+            return Ok(Ok(self.log.end()));
         }
         let payload = self.encoder.finish();
         let max_bytes = self.rules.max_payload_bytes;
@@ -112,7 +112,7 @@ impl<E: GroupEncoder> Writer<E> {
             }
             FsyncPolicy::Never => self.log.publish(),
         }
-        Ok(Ok(()))
+        Ok(Ok(self.log.end()))
     }
 
     fn sync(&mut self) -> Result<(), Broken> {
@@ -120,7 +120,7 @@ impl<E: GroupEncoder> Writer<E> {
         self.log.sync()
     }
 
-    fn answer(&mut self, result: &Result<(), AppendError>) {
+    fn answer(&mut self, result: &Result<Position, AppendError>) {
         // First the bytes: who is woken may append again at once.
         self.queue.settle(std::mem::take(&mut self.group.bytes));
         for waiting in self.group.waiting.drain(..) {

@@ -65,7 +65,7 @@ fn the_limit_refuses_until_delivery_has_caught_up() {
     let refused = loop {
         let item = vec![u8::try_from(accepted.len()).unwrap(); 100];
         match append(&spool.appender, &item) {
-            Ok(()) => accepted.push(item),
+            Ok(_) => accepted.push(item),
             Err(error) => break error,
         }
     };

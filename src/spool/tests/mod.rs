@@ -88,7 +88,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-fn append(appender: &Appender<Vec<u8>>, item: &[u8]) -> Result<(), AppendError> {
+fn append(appender: &Appender<Vec<u8>>, item: &[u8]) -> Result<Position, AppendError> {
     block_on(appender.append(item.to_vec()))
 }
 

@@ -110,7 +110,7 @@ impl World {
         }
         for (append, answer) in appends.into_iter().zip(answers) {
             self.fates.push(match answer.unwrap_or_else(|| block_on(append)) {
-                Ok(()) => Fate::Acknowledged,
+                Ok(_) => Fate::Acknowledged,
                 Err(AppendError::Poisoned(_)) => Fate::Unknown,
                 Err(_) => Fate::Refused,
             });

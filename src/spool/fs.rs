@@ -159,6 +159,12 @@ impl Fs for Real {
     }
 }
 
+/// Whether the disk or a quota is full, which passes.
+#[must_use]
+pub fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Appends two slices in as few calls as the system takes, one as a rule.
 pub(super) fn append_all(file: &dyn File, mut head: &[u8], mut tail: &[u8]) -> io::Result<()> {
     while !(head.is_empty() && tail.is_empty()) {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Position,
     frame::{self, Header},
-    fs::{File, Fs, append_all},
+    fs::{File, Fs, append_all, is_out_of_space},
     segment,
     store::{Segment, Store},
 };
@@ -158,11 +158,6 @@ impl Log {
 /// What an append may take: its frame, and the header of a segment for it.
 fn with_header(frame_bytes: u64) -> u64 {
     frame_bytes + segment::HEADER_BYTES as u64
-}
-
-/// The disk or the quota is full, which passes.
-pub(super) fn is_out_of_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Begins a segment, durably. When that fails, there is no such file afterwards; when that cannot

@@ -117,8 +117,9 @@ mod writer;
 mod tests;
 
 pub use frame::Frame;
+pub use fs::is_out_of_space;
 pub use inspect::{InspectError, Inspection, SegmentInfo, SegmentState, inspect};
-pub use quarantine::DamagedRange;
+pub use quarantine::{DamagedPart, DamagedRange, damaged};
 pub use queue::{AppendError, Appender};
 pub use reader::{ReadError, Reader, ReleaseError};
 pub use recovery::{OpenError, RecoveryReport};

@@ -178,6 +178,7 @@ impl App {
             config.delivery_options(),
             client.clone(),
             Arc::clone(&reader),
+            opened.reserve,
             state_file,
             state,
             replica.clone(),

@@ -17,7 +17,8 @@
 //! 5. Make the cursor durable, and let the spool remove what lies before it. Inserts may end in any
 //!    order; the cursor passes an insert when all before it have ended too.
 //!
-//! A full disk is waited for, wherever it stands in the way: of the state, or of the quarantine.
+//! On a full disk, state and quarantine are written with the room of the spool's reserve. If that is spent
+//! too, delivery waits for room.
 
 use std::{
     collections::HashSet,
@@ -128,6 +129,7 @@ pub struct Delivery {
     options: Options,
     client: Client,
     reader: Arc<spool::Reader>,
+    reserve: spool::Reserve,
     file: StateFile,
     state: state::State,
     /// The state as it is on the disk; none if that is not known.

@@ -27,7 +27,7 @@ use crate::{
     clickhouse::{Client, Error},
     consent::{PolicyStore, Replica},
     event::Micros,
-    spool::{self, Position, Reader},
+    spool::{self, Position, Reader, Reserve},
     telemetry,
 };
 
@@ -47,6 +47,7 @@ impl Delivery {
         options: Options,
         client: Client,
         reader: Arc<Reader>,
+        reserve: Reserve,
         file: StateFile,
         mut state: State,
         replica: Replica,
@@ -57,6 +58,8 @@ impl Delivery {
             return Err(DeliveryError::OtherSpool);
         }
         state.spool_id = Some(spool_id);
+        // A full disk may have no room for a folder when it is needed; and what fails now may work then.
+        let _ = std::fs::create_dir_all(&options.quarantine_dir);
         let (cursor, _) = watch::channel(Position(state.cursor));
         let horizon = Horizon {
             options: options.clone(),
@@ -70,7 +73,8 @@ impl Delivery {
             options,
             client,
             reader,
-            file,
+            file: file.with_reserve(reserve.clone()),
+            reserve,
             planned: state.planned(),
             stored: None,
             state,
@@ -284,9 +288,9 @@ impl Delivery {
         let rows = insert.rows;
         let mut backoff = Backoff::new(FIRST_PAUSE_WHEN_FULL, LONGEST_PAUSE_WHEN_FULL);
         let kept = loop {
-            let (into, body) = (dir.clone(), insert.body.clone());
+            let (into, body, reserve) = (dir.clone(), insert.body.clone(), self.reserve.clone());
             let refused = RefusedRows::new(self.reader.spool_id(), start, end, rows, error);
-            match spawn_blocking(move || quarantine::keep(&into, &refused, &body)).await? {
+            match spawn_blocking(move || quarantine::keep(&into, Some(&reserve), &refused, &body)).await? {
                 Ok(kept) => break kept,
                 Err(error) if spool::is_out_of_space(&error) => {
                     wait_for_room(&mut backoff, "refused rows cannot be put into quarantine").await;
@@ -331,8 +335,13 @@ impl Delivery {
         let cursor = Position(self.state.cursor);
         if *self.cursor.borrow() != cursor {
             self.cursor.send_replace(cursor);
-            let reader = Arc::clone(&self.reader);
-            if let Err(error) = spawn_blocking(move || reader.release(cursor)).await? {
+            let (reader, reserve) = (Arc::clone(&self.reader), self.reserve.clone());
+            let released = spawn_blocking(move || {
+                let released = reader.release(cursor);
+                reserve.refill();
+                released
+            });
+            if let Err(error) = released.await? {
                 tracing::error!(%error, "delivered segments of the spool cannot be removed");
             }
         }

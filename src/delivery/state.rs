@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::split::{RowRange, Split};
-use crate::spool::{self, Position, fs::write_atomically};
+use crate::spool::{self, Position, Reserve, fs::write_atomically};
 
 /// The layout's version.
 const VERSION: u32 = 2;
@@ -156,13 +156,21 @@ impl StateError {
 #[derive(Clone, Debug)]
 pub struct StateFile {
     path: PathBuf,
+    reserve: Option<Reserve>,
 }
 
 impl StateFile {
     /// The file in a spool's folder.
     #[must_use]
     pub fn in_dir(spool_dir: &Path) -> Self {
-        Self { path: spool_dir.join("delivery.json") }
+        Self { path: spool_dir.join("delivery.json"), reserve: None }
+    }
+
+    /// The same, written with the room of the spool's reserve if need be: a spool whose state cannot be
+    /// written on a full disk would never drain, and the disk would stay full.
+    #[must_use]
+    pub fn with_reserve(self, reserve: Reserve) -> Self {
+        Self { reserve: Some(reserve), ..self }
     }
 
     /// Reads it; the beginning, if there is none.
@@ -197,7 +205,11 @@ impl StateFile {
     pub fn store(&self, state: &State) -> Result<(), StateError> {
         let failed = |source| StateError::Write { path: self.path.clone(), source };
         let text = serde_json::to_vec(state).map_err(|error| failed(error.into()))?;
-        write_atomically(&self.path, &text).map_err(failed)
+        match &self.reserve {
+            Some(reserve) => reserve.write_atomically(&self.path, &text),
+            None => write_atomically(&self.path, &text),
+        }
+        .map_err(failed)
     }
 }
 

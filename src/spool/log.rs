@@ -80,7 +80,8 @@ impl Log {
             self.rotate()?;
         }
         let header = Header::of(self.active.end(), self.next_seq, payload);
-        match append_all(&*self.file, &header.encode(self.store.spool_id), payload) {
+        let header = header.encode(self.store.spool_id);
+        match self.store.reserve.beside(frame_bytes, || append_all(&*self.file, &header, payload)) {
             Ok(()) => {}
             Err(error) if is_out_of_space(&error) => {
                 self.file.set_len(self.active.len).map_err(broken("cutting off a partial frame"))?;
@@ -145,7 +146,8 @@ impl Log {
         self.sync()?;
         let base = self.active.end();
         let store = &self.store;
-        let created = create_segment(&*store.fs, &store.dir, store.spool_id, base, self.next_seq);
+        let create = || create_segment(&*store.fs, &store.dir, store.spool_id, base, self.next_seq);
+        let created = store.reserve.beside(segment::HEADER_BYTES as u64, create);
         self.file = created.map_err(|error| {
             if is_out_of_space(&error) { LogError::Full } else { broken("beginning a segment")(error).into() }
         })?;
@@ -160,8 +162,8 @@ fn with_header(frame_bytes: u64) -> u64 {
     frame_bytes + segment::HEADER_BYTES as u64
 }
 
-/// Begins a segment, durably. When that fails, there is no such file afterwards; when that cannot
-/// be had either, the error is that of the removal.
+/// Begins a segment, durably. When that fails, there is no such file afterwards, also not after a
+/// crash; when that cannot be had either, the error is another than that of a full disk.
 pub(super) fn create_segment(
     fs: &dyn Fs,
     dir: &Path,
@@ -179,7 +181,9 @@ pub(super) fn create_segment(
     match begun {
         Ok(()) => Ok(file),
         Err(error) => {
-            fs.remove(&path)?;
+            // The segment before it may grow beyond this base. A name that came back would cut it off
+            // there.
+            fs.remove(&path).and_then(|()| fs.sync_dir(dir)).map_err(io::Error::other)?;
             Err(error)
         }
     }

@@ -21,7 +21,7 @@ use super::split::RowRange;
 use crate::{
     clickhouse::{Error, columns},
     event::Micros,
-    spool::fs::write_atomically,
+    spool::{Reserve, fs::write_atomically},
 };
 
 mod replay;
@@ -131,16 +131,26 @@ pub enum QuarantineError {
     },
 }
 
-/// Keeps rows with their reason, durably.
+/// Keeps rows with their reason, durably; with the room of the spool's reserve, if that is given and the
+/// disk is full.
 ///
 /// # Errors
 /// The disk fails or is full.
-pub(super) fn keep(dir: &Path, refused: &RefusedRows, body: &[u8]) -> io::Result<PathBuf> {
+pub(super) fn keep(
+    dir: &Path,
+    reserve: Option<&Reserve>,
+    refused: &RefusedRows,
+    body: &[u8],
+) -> io::Result<PathBuf> {
+    let write = |path: &Path, bytes: &[u8]| match reserve {
+        Some(reserve) => reserve.write_atomically(path, bytes),
+        None => write_atomically(path, bytes),
+    };
     fs::create_dir_all(dir)?;
     let stem = refused.stem();
     let rows = dir.join(format!("{stem}.native"));
-    write_atomically(&rows, body)?;
-    write_atomically(&dir.join(format!("{stem}.json")), &serde_json::to_vec_pretty(refused)?)?;
+    write(&rows, body)?;
+    write(&dir.join(format!("{stem}.json")), &serde_json::to_vec_pretty(refused)?)?;
     Ok(rows)
 }
 
@@ -218,8 +228,8 @@ mod tests {
         let quarantine = dir.path().join("quarantine");
         assert!(list(&quarantine).unwrap().is_empty());
         let (one, two) = (RowRange { start: 3, end: 4 }, RowRange { start: 10, end: 12 });
-        keep(&quarantine, &refused(two), b"two").unwrap();
-        keep(&quarantine, &refused(one), b"one").unwrap();
+        keep(&quarantine, None, &refused(two), b"two").unwrap();
+        keep(&quarantine, None, &refused(one), b"one").unwrap();
         // Of a try that was cut short, and the spool's own.
         fs::write(quarantine.join("delivery-1-2-0-1.native"), b"half").unwrap();
         fs::write(quarantine.join("spool-1-2.damaged"), b"x").unwrap();

@@ -99,7 +99,7 @@ pub async fn replay(client: &Client, dir: &Path, names: &[String]) -> Result<Rep
                     refused_at: Micros::now().0,
                     ..entry.reason
                 };
-                keep(dir, &reason, &body).map_err(write)?;
+                keep(dir, None, &reason, &body).map_err(write)?;
             }
         }
     }
@@ -141,7 +141,7 @@ fn halve(dir: &Path, entry: &Entry, body: &[u8]) -> Result<Vec<Entry>, ReplayErr
         let part = take_from_blocks(body, half).map_err(damaged)?;
         let range = Some(RowRange { start: first + half.start, end: first + half.end });
         let reason = RefusedRows { range, rows: half.len(), ..entry.reason.clone() };
-        let rows_file = keep(dir, &reason, &part).map_err(write)?;
+        let rows_file = keep(dir, None, &reason, &part).map_err(write)?;
         let reason_file = rows_file.with_extension("json");
         halves.push(Entry { name: reason.stem(), reason, bytes: part.len() as u64, rows_file, reason_file });
     }

@@ -8,6 +8,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use rustix::io::Errno;
+
 use super::{
     AppendError, Appender, FsyncPolicy, GroupEncoder, OpenError, Opened, Options, Position, Reader,
     frame::Frame, fs::fault::FaultFs, open_on, segment,
@@ -18,6 +20,7 @@ mod faults;
 mod model;
 mod real;
 mod recovering;
+mod reserve;
 
 const DIR: &str = "/spool";
 
@@ -71,7 +74,7 @@ fn items(mut payload: &[u8]) -> Vec<Vec<u8>> {
 
 /// Small segments, so that every test sees several.
 fn options() -> Options {
-    Options { segment_bytes: 400, max_bytes: 1 << 20, ..Options::new(PathBuf::from(DIR)) }
+    Options { segment_bytes: 400, max_bytes: 1 << 20, reserve_bytes: 0, ..Options::new(PathBuf::from(DIR)) }
 }
 
 type Spool = Opened<Vec<u8>>;

@@ -34,6 +34,14 @@ impl From<Broken> for LogError {
     }
 }
 
+/// Where the room for a segment comes from.
+#[derive(Clone, Copy, Debug)]
+enum Room {
+    BesideReserve,
+    /// From the reserve, if there is no other.
+    Reserve,
+}
+
 fn broken(doing: &'static str) -> impl FnOnce(io::Error) -> Broken {
     move |source| Broken { doing, source }
 }
@@ -77,7 +85,7 @@ impl Log {
     fn try_append(&mut self, payload: &[u8], frame_bytes: u64) -> Result<(), LogError> {
         self.make_room(frame_bytes)?;
         if self.has_frames() && self.active.len + frame_bytes > self.segment_bytes {
-            self.rotate()?;
+            self.rotate(Room::BesideReserve)?;
         }
         let header = Header::of(self.active.end(), self.next_seq, payload);
         let header = header.encode(self.store.spool_id);
@@ -116,6 +124,33 @@ impl Log {
         self.store.publish(self.active.end());
     }
 
+    /// Whether all that was appended is released, and there is something to give back.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.has_frames() && self.store.all_released()
+    }
+
+    /// Whether the active segment is worth the syncs of another.
+    pub(super) fn is_large(&self) -> bool {
+        self.active.len > self.segment_bytes / 16
+    }
+
+    /// Begins a segment and removes those before it, all of which is delivered. `false` when the disk
+    /// has no room for the new one.
+    pub(super) fn give_back(&mut self) -> Result<bool, Broken> {
+        // It takes a block and gives many, so the reserve is there again right after.
+        match self.rotate(Room::Reserve) {
+            Ok(()) => {}
+            Err(LogError::Full) => return Ok(false),
+            Err(LogError::Broken(broken)) => return Err(broken),
+        }
+        if let Err((path, error)) = self.store.release(Position(0)) {
+            // It is tried again with the next release.
+            tracing::warn!(%error, path = %path.display(), "a delivered segment of the spool cannot be removed");
+        }
+        self.store.reserve.refill();
+        Ok(true)
+    }
+
     fn has_frames(&self) -> bool {
         self.active.len > segment::HEADER_BYTES as u64
     }
@@ -132,7 +167,7 @@ impl Log {
         }
         // Only a segment that is not the active one can be removed.
         if self.has_frames() && self.store.all_released() {
-            self.rotate()?;
+            self.rotate(Room::BesideReserve)?;
         }
         if let Err((path, error)) = self.store.release(Position(0)) {
             tracing::warn!(%error, path = %path.display(), "a delivered segment of the spool cannot be removed");
@@ -141,13 +176,16 @@ impl Log {
         Ok(())
     }
 
-    fn rotate(&mut self) -> Result<(), LogError> {
+    fn rotate(&mut self, room: Room) -> Result<(), LogError> {
         // Recovery relies on it: only the newest segment can have a torn end.
         self.sync()?;
         let base = self.active.end();
         let store = &self.store;
         let create = || create_segment(&*store.fs, &store.dir, store.spool_id, base, self.next_seq);
-        let created = store.reserve.beside(segment::HEADER_BYTES as u64, create);
+        let created = match room {
+            Room::BesideReserve => store.reserve.beside(segment::HEADER_BYTES as u64, create),
+            Room::Reserve => store.reserve.with(create),
+        };
         self.file = created.map_err(|error| {
             if is_out_of_space(&error) { LogError::Full } else { broken("beginning a segment")(error).into() }
         })?;

@@ -70,8 +70,11 @@
 //! 2. A frame is one append. The next one is not begun before it is synced, under
 //!    [`FsyncPolicy::EveryCommit`].
 //! 3. A segment is synced before the next one is begun, under every policy.
-//! 4. A segment is removed only when all of it was released, and durably before the next one is. The
-//!    newest stays.
+//! 4. A segment is removed only when all of it was released, the oldest first, and durably before the
+//!    next one is. The newest stays. When all that was appended is released, another is begun, so that
+//!    the last one with frames can be removed too: at once if it is larger than a sixteenth of
+//!    [`Options::segment_bytes`], else when nothing was appended for [`Options::idle_rotation`], and at
+//!    a clean end.
 //! 5. An append for which there is no room is cut off again, and a segment that could not be begun is
 //!    removed, durably. Any other fault of the disk, a failed sync above all, ends the writer for
 //!    good: what the system kept is not known. That holds too for a sync that fails for want of room,
@@ -144,6 +147,7 @@ use fs::{Fs, Real};
 use log::Log;
 use queue::Queue;
 use store::Store;
+use writer::Left;
 
 /// A place in the log: a byte offset that is never used twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -188,6 +192,9 @@ pub struct Options {
     pub group_bytes: usize,
     /// When a commit counts as durable.
     pub fsync: FsyncPolicy,
+    /// When all is released and nothing was appended for so long, the active segment is given back
+    /// too. If it is larger than a sixteenth of `segment_bytes`, that is done at once.
+    pub idle_rotation: Duration,
 }
 
 impl Options {
@@ -203,6 +210,7 @@ impl Options {
             max_pending_bytes: 64 << 20,
             group_bytes: 4 << 20,
             fsync: FsyncPolicy::EveryCommit,
+            idle_rotation: Duration::from_secs(10),
         }
     }
 
@@ -320,8 +328,12 @@ fn open_on<E: GroupEncoder>(
         // Sizes are estimates: half of what a frame can hold is left for what they miss.
         group_bytes: options.group_bytes.min(max_payload_bytes / 2),
         max_payload_bytes,
+        idle: options.idle_rotation,
     };
-    let writer = writer::start(encoder, log, Arc::clone(&queue), rules).map_err(OpenError::Thread)?;
-    let appender = Appender::new(queue, Arc::clone(&store), E::item_bytes, max_payload_bytes);
-    Ok(Opened { appender, reader: Reader::new(store), reserve, recovery: found.report, writer })
+    let left = Arc::new(Left::default());
+    let writer = writer::start(encoder, log, Arc::clone(&queue), rules, Arc::clone(&left))
+        .map_err(OpenError::Thread)?;
+    let reader = Reader::new(Arc::clone(&store), queue.clone(), left);
+    let appender = Appender::new(queue, store, E::item_bytes, max_payload_bytes);
+    Ok(Opened { appender, reader, reserve, recovery: found.report, writer })
 }

@@ -196,7 +196,8 @@ impl Store {
         let _one_at_a_time = guard(&self.removing);
         {
             let mut state = guard(&self.state);
-            state.released = state.released.max(up_to);
+            // What was not shown to anybody cannot be done with.
+            state.released = state.released.max(up_to.min(self.durable_end()));
         }
         let mut freed = 0;
         loop {

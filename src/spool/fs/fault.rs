@@ -233,6 +233,13 @@ impl FaultFs {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Waits until the folders look as they should; asked after every change of them.
+    pub(crate) fn wait_until(&self, looks: impl Fn(&Names<'_>) -> bool) {
+        let waited =
+            self.disk.changed.wait_while(self.state(), |state| !looks(&Names { names: &state.names }));
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.state().counts
     }
@@ -262,7 +269,20 @@ impl FaultFs {
         state.burn()?;
         change.apply(&mut state.names);
         state.journal.push(change);
+        drop(state);
+        self.disk.changed.notify_all();
         Ok(())
+    }
+}
+
+/// The files that there are.
+pub(crate) struct Names<'a> {
+    names: &'a BTreeMap<PathBuf, usize>,
+}
+
+impl Names<'_> {
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.names.contains_key(path)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What happens when the disk is full, lies or dies.
 
 use super::*;
-use crate::spool::fs::Fs as _;
 
 #[test]
 fn a_full_disk_refuses_and_recovers_by_itself() {

@@ -1,7 +1,7 @@
 //! The reserve: what is put by for delivery's state, and who may not have it.
 
 use super::*;
-use crate::spool::{fs::Fs as _, reserve::RESERVE_FILE};
+use crate::spool::reserve::RESERVE_FILE;
 
 const RESERVE_BYTES: u64 = 3000;
 

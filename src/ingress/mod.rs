@@ -18,6 +18,8 @@ use crate::{
 pub mod client;
 pub mod collector;
 pub mod consent;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod proto;
 pub mod server;
 pub mod status;

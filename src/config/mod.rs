@@ -26,6 +26,8 @@ use crate::{consent, pipeline, spool};
 
 /// The prefix of environment variables.
 const ENV_PREFIX: &str = "ASSENT_";
+/// Younger connections would be made for their own sake.
+const MIN_CONNECTION_AGE: Duration = Duration::from_millis(100);
 /// More often, looking at the policy's files would be work for its own sake.
 const MIN_POLICY_RELOAD: Duration = Duration::from_millis(100);
 
@@ -251,6 +253,9 @@ impl Config {
                     consent::MAX_LEDGER_TIMEOUT.as_secs()
                 ),
             ));
+        }
+        if self.ingress.max_connection_age.is_some_and(|age| age.0 < MIN_CONNECTION_AGE) {
+            return Err(ConfigError::key("ingress.max_connection_age", "is shorter than 100ms"));
         }
         if self.ingress.max_text_bytes > self.ingress.max_request_bytes {
             return Err(ConfigError::key(

@@ -24,6 +24,15 @@ pub struct Ingress {
     pub max_age: Span,
     /// Requests under way at once on one connection.
     pub max_concurrent_streams: u32,
+    /// How old a connection or a `CollectStream` gets, give or take a tenth, before clients are asked to
+    /// make another, so that they come to collectors that are new behind a balancer of connections;
+    /// without it, any age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connection_age: Option<Span>,
+    /// How long a collector that was told to stop goes on serving while it says that it is not ready, so
+    /// that balancers send nobody any more; 5 s when not given, and nothing on loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_grace: Option<Span>,
     /// Certificate and key; without them, plain text on loopback alone.
     pub tls: Option<Tls>,
     /// Allows a listener beyond loopback without TLS.
@@ -162,7 +171,8 @@ pub struct Delivery {
     pub max_age: Span,
     /// The longest pause between two tries of an insert.
     pub max_backoff: Span,
-    /// How long a stopping collector tries to deliver what is spooled; the rest keeps in the spool.
+    /// How long a stopping collector answers and delivers, after `ingress.drain_grace`; the rest keeps
+    /// in the spool.
     pub drain_timeout: Span,
 }
 
@@ -203,6 +213,18 @@ const fn seconds(n: u64) -> Span {
     Span(Duration::from_secs(n))
 }
 
+/// What a balancer that asks every two seconds needs to hear it twice.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+impl Ingress {
+    /// How long a collector that was told to stop goes on serving.
+    #[must_use]
+    pub fn drain_grace(&self) -> Duration {
+        let default = if self.grpc_addr.ip().is_loopback() { Duration::ZERO } else { DRAIN_GRACE };
+        self.drain_grace.map_or(default, |span| span.0)
+    }
+}
+
 impl Default for Ingress {
     fn default() -> Self {
         Self {
@@ -213,6 +235,8 @@ impl Default for Ingress {
             max_ahead: seconds(5 * 60),
             max_age: seconds(30 * 86_400),
             max_concurrent_streams: 256,
+            max_connection_age: None,
+            drain_grace: None,
             tls: None,
             insecure_no_tls: false,
             insecure_no_auth: false,

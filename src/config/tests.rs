@@ -54,6 +54,7 @@ fn an_error_names_the_path_of_its_key() {
     assert_eq!(failing_key("[consent]\nmax_staleness = \"1ms\"\n"), "consent.max_staleness");
     assert_eq!(failing_key("[policy]\nreload_interval = \"99ms\"\n"), "policy.reload_interval");
     assert_eq!(failing_key("[consent]\nledger_timeout = \"10001ms\"\n"), "consent.ledger_timeout");
+    assert_eq!(failing_key("[ingress]\nmax_connection_age = \"0s\"\n"), "ingress.max_connection_age");
     load("[consent]\nledger_timeout = \"10s\"\n", &[], vec![]).unwrap();
     for url in ["tcp://x", "x", "http://", "http://user:hunter2@x:8123"] {
         let toml = format!("[clickhouse]\nurl = \"{url}\"\n");
@@ -85,6 +86,16 @@ fn no_listener_beyond_loopback_without_keys_and_tls() {
     let open = "[ingress]\ngrpc_addr = \"[::]:50051\"\ninsecure_no_tls = true\n";
     assert_eq!(failing_key(open), "ingress.grpc_addr");
     assert_eq!(failing_key("[admin]\naddr = \"0.0.0.0:9464\"\n"), "admin.addr");
+}
+
+#[test]
+fn balancers_are_given_time_where_there_may_be_one() {
+    let beyond = "[ingress]\ngrpc_addr = \"[::]:1\"\ninsecure_no_tls = true\ninsecure_no_auth = true\n";
+    let grace = |toml: &str| load(toml, &[], vec![]).unwrap().ingress.drain_grace();
+    assert_eq!(grace(""), Duration::ZERO);
+    assert_eq!(grace(beyond), Duration::from_secs(5));
+    assert_eq!(grace(&format!("{beyond}drain_grace = \"0s\"\n")), Duration::ZERO);
+    assert_eq!(grace("[ingress]\ndrain_grace = \"3s\"\n"), Duration::from_secs(3));
 }
 
 #[test]

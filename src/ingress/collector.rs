@@ -1,13 +1,14 @@
 //! `CollectorService`: events in, answers when they are durable.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     event::{Micros, Tenant},
-    ingress::{EventAppender, authenticate, proto, status, wire},
+    ingress::{EventAppender, authenticate, proto, server, status, wire},
     pipeline::{Credentials, Pipeline},
     telemetry,
 };
@@ -22,17 +23,33 @@ pub struct Collector {
     credentials: Arc<Credentials>,
     pipeline: Arc<Pipeline>,
     appender: EventAppender,
+    stopping: CancellationToken,
+    max_stream_age: Option<Duration>,
 }
 
 impl Collector {
-    /// Puts the service together.
+    /// Puts the service together. Its streams end when `stopping` is cancelled, or when they have come
+    /// of age.
     #[must_use]
     pub const fn new(
         credentials: Arc<Credentials>,
         pipeline: Arc<Pipeline>,
         appender: EventAppender,
+        stopping: CancellationToken,
+        max_stream_age: Option<Duration>,
     ) -> Self {
-        Self { credentials, pipeline, appender }
+        Self { credentials, pipeline, appender, stopping, max_stream_age }
+    }
+
+    fn end_of_stream(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (stopping, age) = (self.stopping.clone(), self.max_stream_age.map(server::jittered));
+        async move {
+            match age {
+                None => stopping.cancelled().await,
+                // Whichever comes first.
+                Some(age) => drop(tokio::time::timeout(age, stopping.cancelled()).await),
+            }
+        }
     }
 
     async fn ingest(
@@ -56,6 +73,23 @@ impl Collector {
     }
 }
 
+/// The requests of a stream until `end`, which takes the place of the next one: whoever keeps a stream
+/// open would otherwise keep the collector.
+fn until<T: Send>(
+    end: impl Future<Output = ()> + Send,
+    requests: impl Stream<Item = Result<T, Status>> + Send,
+) -> impl Stream<Item = Result<T, Status>> + Send {
+    let state = (Box::pin(end), Box::pin(requests));
+    stream::unfold(Some(state), |state| async move {
+        let (mut end, mut requests) = state?;
+        tokio::select! {
+            biased;
+            () = &mut end => Some((Err(status::end_of_stream()), None)),
+            request = requests.next() => Some((request?, Some((end, requests)))),
+        }
+    })
+}
+
 #[tonic::async_trait]
 impl proto::collector_service_server::CollectorService for Collector {
     async fn collect(
@@ -76,8 +110,7 @@ impl proto::collector_service_server::CollectorService for Collector {
         let tenant = authenticate(&self.credentials, request.metadata())
             .map_err(|error| status::unauthenticated(&error))?;
         let this = self.clone();
-        let answers = request
-            .into_inner()
+        let answers = until(self.end_of_stream(), request.into_inner())
             .map(move |request| {
                 let (this, tenant) = (this.clone(), tenant.clone());
                 async move { this.ingest(&tenant, request.map_err(status::unreadable)?).await }

@@ -1,6 +1,12 @@
 //! The gRPC listener: TLS, limits, compression, health and reflection.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use tokio::net::TcpListener;
 use tonic::{
@@ -79,6 +85,14 @@ impl Health {
             self.0.set_service_status(service, status).await;
         }
     }
+
+    /// Ends the streams of those who watch, which would otherwise hold their connections open.
+    pub async fn close(&self) {
+        let mut reporter = self.0.clone();
+        for service in ["", COLLECTOR, CONSENT] {
+            reporter.clear_service_status(service).await;
+        }
+    }
 }
 
 impl Bound {
@@ -99,6 +113,10 @@ impl Bound {
     }
 
     /// Serves until `stop` resolves and every request under way has its answer.
+    ///
+    /// When `stop` resolves, nobody is let in any more, and every client is told by GOAWAY to make no
+    /// more requests on its connection. It is told in two steps, and requests that were on their way
+    /// before it could know are answered.
     ///
     /// # Errors
     /// TLS files that cannot be used; a listener that fails.
@@ -131,6 +149,10 @@ impl Bound {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(MAX_HEADER_LIST_BYTES);
+        if let Some(age) = options.max_connection_age {
+            // Not with a grace: with one, the library closes old connections without a word.
+            server = server.max_connection_age(jittered(age.0));
+        }
         if let Some(tls) = &options.tls {
             server = server.tls_config(tls_config(tls)?)?;
         }
@@ -146,6 +168,13 @@ impl Bound {
         };
         Ok((Health(reporter), serving))
     }
+}
+
+/// A tenth less to a tenth more, so that collectors which started together do not send their clients
+/// away together.
+pub(super) fn jittered(age: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 1_000;
+    age * 9 / 10 + age / 5 * u32::try_from(random).unwrap_or(0) / 1_000
 }
 
 /// Checks that the certificate and the key can be used.

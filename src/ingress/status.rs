@@ -86,6 +86,13 @@ pub fn append(error: &AppendError) -> Status {
     }
 }
 
+/// The collector wants no more on this stream: it stops, or the stream is old. What was read before is
+/// answered.
+#[must_use]
+pub fn end_of_stream() -> Status {
+    Status::unavailable("this stream has ended; open another, and send there what has no answer yet")
+}
+
 fn exhausted(message: &str, retry_after: Duration) -> Status {
     Status::with_error_details(
         Code::ResourceExhausted,

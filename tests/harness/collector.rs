@@ -237,10 +237,20 @@ impl Collector {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM, then how it ended.
-    pub(crate) async fn terminate(mut self) -> ExitStatus {
+    /// SIGTERM.
+    pub(crate) fn ask_to_stop(&self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
+    }
+
+    /// SIGTERM, then how it ended.
+    pub(crate) async fn terminate(self) -> ExitStatus {
+        self.ask_to_stop();
+        self.ended().await
+    }
+
+    /// How it ended.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         eventually("the collector's end", || {
             let ended = self.child.try_wait().unwrap();
             async move { ended }
@@ -250,9 +260,14 @@ impl Collector {
 
     /// One metric's text lines.
     pub(crate) async fn metrics(&self) -> String {
+        self.get("/metrics").await
+    }
+
+    /// What the admin listener answers, head and all.
+    pub(crate) async fn get(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut stream = tokio::net::TcpStream::connect(&self.admin).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
         let mut text = String::new();
         tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut text))
             .await

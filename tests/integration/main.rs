@@ -14,6 +14,7 @@ mod cli;
 mod consent;
 mod delivery;
 mod dev;
+mod drain;
 mod durability;
 mod events;
 mod ingress;

@@ -199,6 +199,8 @@ impl App {
             gate.clone(),
             stop_ingress.clone().cancelled_owned(),
         )?;
+        // Until the view of consent is loaded; unset, it would say that it serves.
+        health.set(false).await;
 
         let mut tasks = JoinSet::new();
         let ingress_ended = CancellationToken::new();

@@ -24,7 +24,7 @@ pub use sections::{
 
 use crate::{
     consent,
-    ingress::{admission, arrival},
+    ingress::{admission, arrival, codec},
     pipeline, spool,
 };
 
@@ -269,6 +269,9 @@ impl Config {
                 "ingress.max_in_flight_bytes",
                 "is too small for one request of ingress.max_request_bytes and 32 KiB besides",
             ));
+        }
+        if self.ingress.max_events_per_request as usize > codec::MAX_FIELDS {
+            return Err(ConfigError::key("ingress.max_events_per_request", "is larger than 131072"));
         }
         if self.ingress.max_connections == 0 {
             return Err(ConfigError::key("ingress.max_connections", "is zero"));

@@ -113,6 +113,8 @@ fn the_effective_configuration_hides_secrets_and_can_be_read_back() {
 fn the_marks_of_the_way_in_must_make_sense() {
     assert_eq!(failing_key("[ingress]\nmax_in_flight_bytes = \"8MiB\"\n"), "ingress.max_in_flight_bytes");
     load("[ingress]\nmax_in_flight_bytes = \"9MiB\"\n", &[], vec![]).unwrap();
+    let events = "[ingress]\nmax_events_per_request = 131073\n";
+    assert_eq!(failing_key(events), "ingress.max_events_per_request");
     assert_eq!(failing_key("[ingress]\nmax_connections = 0\n"), "ingress.max_connections");
     assert_eq!(failing_key("[ingress]\nreceive_timeout = \"0s\"\n"), "ingress.receive_timeout");
     for soft in ["10GiB", "11GiB", "0B"] {

@@ -4,7 +4,7 @@
 //! - [`connections`] bounds the connections, [`arrival`] what requests take until they are decoded, and
 //!   [`admission`] what each tenant may have in the spool;
 //! - [`collector`] and [`consent`] are the services;
-//! - [`wire`] maps messages to the pipeline's types and back, [`status`] maps errors to statuses;
+//! - `codec` decodes messages, [`wire`] maps messages to the pipeline's types and back, [`status`] maps errors to statuses;
 //! - [`client`] is the other end, for the command line, the demo and the tests.
 
 use tonic::metadata::MetadataMap;
@@ -18,6 +18,7 @@ use crate::{
 pub mod admission;
 pub mod arrival;
 pub mod client;
+pub(crate) mod codec;
 pub mod collector;
 mod connections;
 pub mod consent;

@@ -8,12 +8,12 @@ use std::{
 
 use assent::ingress::{
     client::{Client, ClientError},
-    proto,
+    proto::{self, collector_service_client::CollectorServiceClient},
 };
 use bytes::Bytes;
 use http_body::Frame;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
-use tonic::{Code, Status, body::Body, transport::Channel};
+use tonic::{Code, Status, body::Body, codec::CompressionEncoding, transport::Channel};
 use tonic_types::StatusExt as _;
 use tower::{Service as _, ServiceExt as _};
 
@@ -247,6 +247,28 @@ async fn a_request_that_stands_still_ends_and_says_so() {
     let timed_out = collector.metric("assent_requests_refused_total{cause=\"receive_timeout\"}").await;
     assert_eq!(timed_out, Some(2.0));
     collector.send(vec![event("ann")]).await;
+}
+
+#[tokio::test]
+async fn a_request_of_nothing_but_empty_events_is_refused_before_it_is_decoded() {
+    let database = Database::new().await;
+    let collector = Setup::new(&database).start_ready().await;
+    collector.send(vec![event("ann")]).await;
+    let before = resident_bytes(&collector);
+    // Two bytes each; compressed, the request is a few kilobytes.
+    let empty = vec![proto::Event::default(); 500_000];
+    let client = CollectorServiceClient::new(channel(&collector.grpc).await.unwrap());
+    for mut client in [client.clone(), client.send_compressed(CompressionEncoding::Zstd)] {
+        let request = proto::CollectRequest { events: empty.clone() };
+        let refused = client.collect(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    }
+    let grown = resident_bytes(&collector).saturating_sub(before);
+    assert!(grown < 100 * MIB, "{grown}");
+    // As many as may be looked at, and those beyond, are still answered one by one.
+    let many = vec![event("").build(); 12_000];
+    let answer = collector.client().await.collect(many).await.unwrap();
+    assert_eq!((answer.accepted, answer.rejected.len()), (0, 12_000));
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ impl Timetable {
     }
 
     /// How far into the calm phase a request is due; none if it is of the main one.
-    pub(crate) fn into_calm(&self, request: u64) -> Option<Duration> {
+    pub(crate) fn calm_offset(&self, request: u64) -> Option<Duration> {
         let (_, calm) = self.calm?;
         Some(calm.offset(request.checked_sub(self.main.requests)?))
     }
@@ -137,14 +137,14 @@ mod tests {
         scenario.calm = Some(calm);
         let timetable = Timetable::new(&scenario);
         assert_eq!(timetable.requests(), 120);
-        assert_eq!((timetable.offset(99), timetable.into_calm(99)), (Duration::from_millis(4_950), None));
+        assert_eq!((timetable.offset(99), timetable.calm_offset(99)), (Duration::from_millis(4_950), None));
         assert_eq!(
-            (timetable.offset(100), timetable.into_calm(100)),
+            (timetable.offset(100), timetable.calm_offset(100)),
             (Duration::from_secs(5), Some(Duration::ZERO))
         );
         let half = Duration::from_millis(500);
         assert_eq!(
-            (timetable.offset(101), timetable.into_calm(101)),
+            (timetable.offset(101), timetable.calm_offset(101)),
             (Duration::from_secs(5) + half, Some(half))
         );
     }

@@ -59,7 +59,7 @@ pub(crate) async fn send(
         };
         let place = place.context("the semaphore is never closed")?;
         counters.sent.fetch_add(u64::from(batch.events), Ordering::Relaxed);
-        let calm = timetable.into_calm(request);
+        let calm = timetable.calm_offset(request);
         let (connection, counters) = (connection.clone(), Arc::clone(counters));
         under_way.spawn(async move {
             let sent = Instant::now();

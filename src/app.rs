@@ -36,6 +36,8 @@ use crate::{
     event::Micros,
     ingress::{
         self, EventAppender,
+        admission::{Admission, SpoolBacklog, Tenants},
+        arrival::Gate,
         collector::Collector,
         consent::{self, Consent},
         server::Health,
@@ -167,10 +169,27 @@ impl App {
         let (readiness_tx, readiness) = watch::channel(Readiness::STARTING);
         let draining = CancellationToken::new();
         let (stop_ingress, stop_rest) = (CancellationToken::new(), CancellationToken::new());
+        let delivery = Delivery::new(
+            config.delivery_options(),
+            client.clone(),
+            Arc::clone(&reader),
+            opened.reserve,
+            state_file,
+            state,
+            replica.clone(),
+            Arc::clone(&policies),
+        )?;
+        let handle = delivery.handle();
+
+        let tenants = Tenants::new(config.tenants.iter().map(|tenant| tenant.name.as_str()));
+        let gate = Gate::new(config.arrival_options(), Arc::clone(&credentials), &tenants);
+        let backlog = SpoolBacklog { reader: Arc::clone(&reader), delivery: handle.clone() };
+        let admission = Arc::new(Admission::new(config.admission_options(), tenants, Box::new(backlog)));
         let collector = Collector::new(
             Arc::clone(&credentials),
             Arc::new(pipeline),
             appender.clone(),
+            Arc::clone(&admission),
             stop_ingress.clone(),
             config.ingress.max_connection_age.map(|age| age.0),
         );
@@ -183,21 +202,15 @@ impl App {
             redactor: Arc::clone(&redactor),
             controllers: Arc::new(config.controllers()),
         });
-        let (health, serving) =
-            grpc.serve(&config.ingress, collector, consent, stop_ingress.clone().cancelled_owned())?;
-        // Until the observer has looked: nobody is sent to a collector whose view of consent is still loading.
-        health.set(false).await;
-        let delivery = Delivery::new(
-            config.delivery_options(),
-            client.clone(),
-            Arc::clone(&reader),
-            opened.reserve,
-            state_file,
-            state,
-            replica.clone(),
-            Arc::clone(&policies),
+        let (health, serving) = grpc.serve(
+            &config.ingress,
+            collector,
+            consent,
+            gate.clone(),
+            stop_ingress.clone().cancelled_owned(),
         )?;
-        let handle = delivery.handle();
+        // Until the view of consent is loaded; unset, it would say that it serves.
+        health.set(false).await;
 
         let mut tasks = JoinSet::new();
         let ingress_ended = CancellationToken::new();
@@ -236,6 +249,8 @@ impl App {
             reader,
             replica,
             delivery: handle.clone(),
+            admission,
+            gate,
             health: health.clone(),
             metrics,
             readiness: readiness_tx,
@@ -376,6 +391,8 @@ struct Observer {
     reader: Arc<spool::Reader>,
     replica: Replica,
     delivery: delivery::Handle,
+    admission: Arc<Admission>,
+    gate: Gate,
     health: Health,
     metrics: PrometheusHandle,
     readiness: watch::Sender<Readiness>,
@@ -418,6 +435,7 @@ impl Observer {
             }
             let backlog = self.reader.durable_end().0.saturating_sub(self.delivery.cursor().0);
             telemetry::state(now.is_ready(), now.consent_fresh, self.reader.bytes_on_disk(), backlog);
+            telemetry::occupied(self.gate.in_flight_bytes(), &self.admission.undelivered_bytes());
             let lag = self.delivery.held_since().map(|since| since.elapsed());
             telemetry::consent(self.replica.age(), lag, self.replica.subjects(), self.replica.bytes());
             self.metrics.run_upkeep();

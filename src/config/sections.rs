@@ -33,6 +33,14 @@ pub struct Ingress {
     /// that balancers send nobody any more; 5 s when not given, and nothing on loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_grace: Option<Span>,
+    /// Connections at once; those beyond are closed as soon as they are made. What clients sent and nobody has
+    /// read yet is 1 MiB of each at most.
+    pub max_connections: u32,
+    /// What requests may take in memory while they arrive: their length, and 32 KiB each. From half of it on,
+    /// connections and tenants get shares of it; beyond it, requests are refused.
+    pub max_in_flight_bytes: ByteSize,
+    /// How long a request, or a message of a stream, may take to arrive whole.
+    pub receive_timeout: Span,
     /// Certificate and key; without them, plain text on loopback alone.
     pub tls: Option<Tls>,
     /// Allows a listener beyond loopback without TLS.
@@ -137,6 +145,10 @@ pub struct Spool {
     pub segment_bytes: ByteSize,
     /// The most that may lie on disk; beyond it, requests are refused until delivery has caught up.
     pub max_bytes: ByteSize,
+    /// From here on, a tenant that holds its share is refused, so that there is room for the others; four fifths
+    /// of `max_bytes` when not given. It means nothing where there is one tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_bytes: Option<ByteSize>,
     /// The most that may wait in memory for the next commit.
     pub max_pending_bytes: ByteSize,
     /// When a commit is made durable.
@@ -237,6 +249,9 @@ impl Default for Ingress {
             max_concurrent_streams: 256,
             max_connection_age: None,
             drain_grace: None,
+            max_connections: 1024,
+            max_in_flight_bytes: ByteSize(256 << 20),
+            receive_timeout: seconds(60),
             tls: None,
             insecure_no_tls: false,
             insecure_no_auth: false,
@@ -291,6 +306,7 @@ impl Default for Spool {
         Self {
             segment_bytes: ByteSize(64 << 20),
             max_bytes: ByteSize(10 << 30),
+            soft_bytes: None,
             max_pending_bytes: ByteSize(32 << 20),
             fsync: Fsync::EveryCommit,
             fsync_interval: Span(Duration::from_millis(100)),

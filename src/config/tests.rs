@@ -119,3 +119,20 @@ fn the_effective_configuration_hides_secrets_and_can_be_read_back() {
     assert_eq!(failing_key(&printed), "pseudonym.key");
     load(&printed.replace("key = \"********\"\n", ""), &[], vec![]).unwrap();
 }
+
+#[test]
+fn the_marks_of_the_way_in_must_make_sense() {
+    assert_eq!(failing_key("[ingress]\nmax_in_flight_bytes = \"8MiB\"\n"), "ingress.max_in_flight_bytes");
+    load("[ingress]\nmax_in_flight_bytes = \"9MiB\"\n", &[], vec![]).unwrap();
+    let events = "[ingress]\nmax_events_per_request = 131073\n";
+    assert_eq!(failing_key(events), "ingress.max_events_per_request");
+    assert_eq!(failing_key("[ingress]\nmax_connections = 0\n"), "ingress.max_connections");
+    assert_eq!(failing_key("[ingress]\nreceive_timeout = \"0s\"\n"), "ingress.receive_timeout");
+    for soft in ["10GiB", "11GiB", "0B"] {
+        assert_eq!(failing_key(&format!("[spool]\nsoft_bytes = \"{soft}\"\n")), "spool.soft_bytes", "{soft}");
+    }
+    let config = load("[spool]\nsoft_bytes = \"1GiB\"\n", &[], vec![]).unwrap();
+    assert_eq!(config.admission_options().soft_spool_bytes, 1 << 30);
+    let config = load("", &[], vec![]).unwrap();
+    assert_eq!(config.admission_options().soft_spool_bytes, 8 << 30);
+}

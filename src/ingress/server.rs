@@ -18,7 +18,9 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use crate::{
     config,
     ingress::{
+        arrival::{Gate, MAX_CONSENT_REQUEST_BYTES},
         collector::Collector,
+        connections::{self, Connections},
         consent::Consent,
         proto::{
             FILE_DESCRIPTOR_SET,
@@ -33,6 +35,10 @@ use crate::{
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the peer has to answer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may say nothing. A living one answers a ping in time, twice.
+const MAX_SILENCE: Duration = Duration::from_secs(90);
+/// What clients sent on a connection and nobody has read yet.
+const WINDOW_BYTES: u32 = 1 << 20;
 /// The largest header list; keys and trace context fit many times over.
 const MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
 
@@ -125,6 +131,7 @@ impl Bound {
         options: &config::Ingress,
         collector: Collector,
         consent: Consent,
+        gate: Gate,
         stop: S,
     ) -> Result<(Health, impl Future<Output = Result<(), ServerError>> + Send + use<S>), ServerError> {
         let (reporter, health_service) = health_reporter();
@@ -140,12 +147,15 @@ impl Bound {
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Zstd);
         let consent = ConsentServiceServer::new(consent)
+            .max_decoding_message_size(MAX_CONSENT_REQUEST_BYTES)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Zstd);
         let mut server = Server::builder()
             .max_concurrent_streams(options.max_concurrent_streams)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(MAX_HEADER_LIST_BYTES);
@@ -158,11 +168,14 @@ impl Bound {
         }
         let router = server
             .layer(tower::util::MapResponseLayer::new(status::rewrite_unreadable))
+            .layer(gate)
             .add_service(health_service)
             .add_service(reflection)
             .add_service(collector)
             .add_service(consent);
+        connections::raise_open_files(options.max_connections);
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        let incoming = Connections::new(incoming, options.max_connections, MAX_SILENCE);
         let serving = async move {
             router.serve_with_incoming_shutdown(incoming, stop).await.map_err(ServerError::from)
         };

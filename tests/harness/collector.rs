@@ -200,6 +200,12 @@ impl Collector {
         Client::connect(&self.grpc, None).await.unwrap()
     }
 
+    /// A client with an API key.
+    #[allow(dead_code)] // The integration tests alone need it.
+    pub(crate) async fn client_with_key(&self, key: &str) -> Client {
+        Client::connect(&self.grpc, Some(&key.into())).await.unwrap()
+    }
+
     /// What gRPC health says of the collector as a whole.
     pub(crate) async fn health(&self) -> Option<ServingStatus> {
         let mut client = HealthClient::new(channel(&self.grpc).await.ok()?);
@@ -256,6 +262,20 @@ impl Collector {
             async move { ended }
         })
         .await
+    }
+
+    /// Of the process.
+    #[allow(dead_code)] // The integration tests alone need it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The value of a metric, with its labels as they are printed; none while it has none.
+    #[allow(dead_code)] // As above.
+    pub(crate) async fn metric(&self, name_and_labels: &str) -> Option<f64> {
+        let metrics = self.metrics().await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' '))?;
+        line.trim().parse().ok()
     }
 
     /// One metric's text lines.

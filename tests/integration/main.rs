@@ -19,6 +19,7 @@ mod durability;
 mod events;
 mod ingress;
 mod ledger;
+mod overload;
 mod policy;
 mod privacy;
 mod retries;

@@ -34,6 +34,10 @@ attack-consent:
 attack-consent-mutations:
     .ci/run attack_mutations
 
+# Frames, segments and requests of any content, for FUZZ_SECONDS each; needs a nightly toolchain
+fuzz:
+    FUZZ_SECONDS=${FUZZ_SECONDS:-300} .ci/run fuzz
+
 # The main job on bundled interactions, in a folder and on ports of its own
 demo:
     .ci/run demo

@@ -169,16 +169,16 @@ impl App {
         let (readiness_tx, readiness) = watch::channel(Readiness::STARTING);
         let draining = CancellationToken::new();
         let (stop_ingress, stop_rest) = (CancellationToken::new(), CancellationToken::new());
-        let delivery = Delivery::new(
-            config.delivery_options(),
-            client.clone(),
-            Arc::clone(&reader),
-            opened.reserve,
-            state_file,
+        let delivery = Delivery::new(delivery::Parts {
+            options: config.delivery_options(),
+            client: client.clone(),
+            reader: Arc::clone(&reader),
+            reserve: opened.reserve,
+            file: state_file,
             state,
-            replica.clone(),
-            Arc::clone(&policies),
-        )?;
+            replica: replica.clone(),
+            policies: Arc::clone(&policies),
+        })?;
         let handle = delivery.handle();
 
         let tenants = Tenants::new(config.tenants.iter().map(|tenant| tenant.name.as_str()));

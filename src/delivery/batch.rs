@@ -110,7 +110,8 @@ impl Batch {
             if wanted.is_empty() {
                 body.truncate(at);
             } else if wanted != (first_row..end_row) {
-                let part = take_rows(block, &[wanted.start - first_row..wanted.end - first_row])?;
+                let of_block = wanted.start - first_row..wanted.end - first_row;
+                let part = take_rows(block, std::slice::from_ref(&of_block))?;
                 body.truncate(at);
                 body.extend_from_slice(&part);
             }

@@ -1,5 +1,7 @@
 //! Frames of any content, as delivery and the quarantine read them.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::frame::Frame;
@@ -25,11 +27,8 @@ pub fn frame(input: &[u8]) {
         assert_eq!(described.len(), rows as usize);
     }
     let middle = rows / 2;
-    let (Ok(first), Ok(second)) =
-        (take_rows(&frame.native, &[0..middle]), take_rows(&frame.native, &[middle..rows]))
-    else {
-        return;
-    };
+    let take = |rows: Range<u32>| take_rows(&frame.native, std::slice::from_ref(&rows));
+    let (Ok(first), Ok(second)) = (take(0..middle), take(middle..rows)) else { return };
     let describe = |block: &[u8]| columns::describe_rows(block);
     if let (Ok(all), Ok(first), Ok(second)) = (describe(&frame.native), describe(&first), describe(&second)) {
         assert_eq!([first, second].concat(), all, "the halves are the whole");

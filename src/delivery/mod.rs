@@ -126,6 +126,26 @@ pub enum DeliveryError {
     OtherSpool,
 }
 
+/// What delivery is put together from.
+pub struct Parts {
+    /// How it batches and retries.
+    pub options: Options,
+    /// Where the rows go.
+    pub client: Client,
+    /// Where they come from.
+    pub reader: Arc<spool::Reader>,
+    /// What the state is written with on a full disk.
+    pub reserve: spool::Reserve,
+    /// Where the state lies.
+    pub file: StateFile,
+    /// The state, as it was found there.
+    pub state: state::State,
+    /// The view of consent that rows are sealed against.
+    pub replica: Replica,
+    /// The policies that decide at the seal.
+    pub policies: Arc<PolicyStore>,
+}
+
 /// Delivery, ready to run.
 pub struct Delivery {
     options: Options,

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Delivery, DeliveryError, Handle, Options,
+    Delivery, DeliveryError, Handle, Parts,
     backoff::Backoff,
     batch::{Batch, Limits},
     horizon::Horizon,
@@ -21,13 +21,12 @@ use super::{
     pace::Pace,
     quarantine::{self, RefusedRows},
     split::{Refused, RowRange, Split},
-    state::{Narrowed, Plan, Progress, State, StateFile},
+    state::{Narrowed, Plan, Progress},
 };
 use crate::{
-    clickhouse::{Client, Error},
-    consent::{PolicyStore, Replica},
+    clickhouse::Error,
     event::Micros,
-    spool::{self, Position, Reader, Reserve},
+    spool::{self, Position},
     telemetry,
 };
 
@@ -43,16 +42,8 @@ impl Delivery {
     ///
     /// # Errors
     /// The state is that of another spool.
-    pub fn new(
-        options: Options,
-        client: Client,
-        reader: Arc<Reader>,
-        reserve: Reserve,
-        file: StateFile,
-        mut state: State,
-        replica: Replica,
-        policies: Arc<PolicyStore>,
-    ) -> Result<Self, DeliveryError> {
+    pub fn new(parts: Parts) -> Result<Self, DeliveryError> {
+        let Parts { options, client, reader, reserve, file, mut state, replica, policies } = parts;
         let spool_id = reader.spool_id();
         if state.spool_id.is_some_and(|known| known != spool_id) {
             return Err(DeliveryError::OtherSpool);

@@ -17,6 +17,7 @@ use rustix::{
 
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(not(test), allow(dead_code))] // Fuzzing needs a part of it.
+#[allow(clippy::unwrap_used)] // A test's own code, as what it is compiled for.
 pub(crate) mod fault;
 
 /// A file in a folder.

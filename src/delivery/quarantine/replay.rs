@@ -159,7 +159,8 @@ fn take_from_blocks(mut body: &[u8], wanted: RowRange) -> Result<Vec<u8>, BlockE
         let end_row = first_row + view.rows;
         let part = wanted.start.max(first_row)..wanted.end.min(end_row);
         if !part.is_empty() {
-            taken.extend(take_rows(block, &[part.start - first_row..part.end - first_row])?);
+            let of_block = part.start - first_row..part.end - first_row;
+            taken.extend(take_rows(block, std::slice::from_ref(&of_block))?);
         }
         (body, first_row) = (rest, end_row);
     }

@@ -69,3 +69,17 @@ load-overload:
 # Memory, loading and look-ups of the view of consent, with ten million people or as many as are given
 bench-consent *SUBJECTS:
     cargo bench -p assent --bench consent_replica -- {{ SUBJECTS }}
+
+# The spool against its model, many times over: CASES of each of its three tests
+model-spool CASES="20000":
+    SPOOL_MODEL_CASES={{ CASES }} cargo test --package assent --lib spool::tests::model
+
+# The spool on a real disk that fills: a tmpfs of 3 MiB, which takes root
+spool-small-disk:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo test --package assent --lib --no-run
+    dir=$(mktemp -d)
+    mount -t tmpfs -o size=3m tmpfs "$dir"
+    trap 'umount "$dir" && rmdir "$dir"' EXIT
+    SPOOL_SMALL_DISK=$dir cargo test --package assent --lib a_small_disk -- --ignored

@@ -7,8 +7,9 @@ use uuid::Uuid;
 use super::{
     Position,
     fs::{Fs, Real},
-    quarantine::DamagedRange,
-    recovery::{Found, OpenError, find_segments, read_id},
+    quarantine::{self, DamagedRange},
+    recovery::{Found, OpenError, failed, find_segments, read_id},
+    reserve::RESERVE_FILE,
     scan::{Item, Scan},
     segment::{self, Invalid},
 };
@@ -24,6 +25,10 @@ pub struct Inspection {
     pub torn_tail: Option<(Position, u64)>,
     /// What no frame can be read from.
     pub damaged: Vec<DamagedRange>,
+    /// The size of the reserve; none if it was given up, or could not be made.
+    pub reserve_bytes: Option<u64>,
+    /// The files in the quarantine and their sizes, by name; those of others are among them.
+    pub quarantine: Vec<(String, u64)>,
 }
 
 /// A segment.
@@ -93,11 +98,29 @@ fn find(fs: &dyn Fs, dir: &Path) -> Result<Inspection, OpenError> {
     let found = find_segments(fs, dir)?;
     let said = read_id(fs, dir)?;
     let spool_id = said.or_else(|| found.iter().find_map(|it| it.header.ok()).map(|it| it.spool_id));
-    let mut inspection = Inspection { spool_id, segments: Vec::new(), torn_tail: None, damaged: Vec::new() };
+    let mut inspection = Inspection {
+        spool_id,
+        segments: Vec::new(),
+        torn_tail: None,
+        damaged: Vec::new(),
+        reserve_bytes: files_in(fs, dir)?.into_iter().find(|it| it.0 == RESERVE_FILE).map(|it| it.1),
+        quarantine: files_in(fs, &dir.join(quarantine::DIR))?,
+    };
     for (at, it) in found.iter().enumerate() {
         inspection.add(fs, dir, it, at + 1 == found.len())?;
     }
     Ok(inspection)
+}
+
+/// The files of a folder, by name; none if it is not there.
+fn files_in(fs: &dyn Fs, dir: &Path) -> Result<Vec<(String, u64)>, OpenError> {
+    let entries = match fs.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(failed("listing", dir))?,
+    };
+    let mut files: Vec<_> = entries.into_iter().map(|it| (it.name, it.len)).collect();
+    files.sort();
+    Ok(files)
 }
 
 impl Inspection {
@@ -124,13 +147,9 @@ impl Inspection {
             let end = Position(base.0 + segment::HEADER_BYTES as u64).min(found.segment.end());
             self.damaged.push(DamagedRange { start: base, end });
         }
-        let failed = |doing: &'static str| {
-            let path = path.clone();
-            move |source| OpenError::Io { doing, path, source }
-        };
-        let file = fs.open_read(&path).map_err(failed("opening"))?;
+        let file = fs.open_read(&path).map_err(failed("opening", &path))?;
         let mut scan = Scan::new(&*file, spool_id, base, found.segment.end());
-        while let Some(item) = scan.next().map_err(failed("reading"))? {
+        while let Some(item) = scan.next().map_err(failed("reading", &path))? {
             match item {
                 Item::Frame(header) => {
                     info.frames += 1;
@@ -165,7 +184,8 @@ impl fmt::Display for SegmentState {
     }
 }
 
-/// For people: a line for the spool, one for each segment, one for each damaged range.
+/// For people: lines for the spool, one for each segment, for each damaged range and for each file in
+/// quarantine.
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.spool_id.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
@@ -173,6 +193,10 @@ impl fmt::Display for Inspection {
         let frames: u64 = self.segments.iter().map(|it| it.frames).sum();
         writeln!(f, "spool             {id}")?;
         writeln!(f, "on disk           {} segments, {frames} frames, {bytes} bytes", self.segments.len())?;
+        match self.reserve_bytes {
+            Some(bytes) => writeln!(f, "reserve           {bytes} bytes")?,
+            None => writeln!(f, "reserve           none: the disk is full, or was when it was needed")?,
+        }
         if !self.segments.is_empty() {
             writeln!(f, "\n{:>20}  {:>12}  {:>8}  {:>21}  state", "segment", "bytes", "frames", "numbers")?;
         }
@@ -196,6 +220,9 @@ impl fmt::Display for Inspection {
         }
         for DamagedRange { start, end } in &self.damaged {
             writeln!(f, "damaged           {} bytes from {start} to {end}", end.0 - start.0)?;
+        }
+        for (name, bytes) in &self.quarantine {
+            writeln!(f, "in quarantine     {bytes} bytes in {name}")?;
         }
         Ok(())
     }

@@ -7,46 +7,51 @@
 //!
 //! # The format, version 1
 //!
-//! Numbers are unsigned and little-endian. Checksums are CRC-32C (Castagnoli, reflected, as in
-//! iSCSI; that of `123456789` is `0xe3069283`).
+//! Numbers are unsigned and little-endian, checksums too. A checksum is CRC-32C: polynomial
+//! `0x1edc6f41`, bits reflected (`0x82f63b78`), begun with and finally inverted by `0xffffffff`. That
+//! of the nine bytes `123456789` is `0xe3069283`.
 //!
 //! ## The folder
 //!
 //! | file | what |
 //! |---|---|
-//! | `BASE.seg` | a segment; BASE is its base position in 20 decimal digits |
-//! | `spool.id` | the spool's id, a UUID as text. Made at the first opening, never changed |
+//! | `BASE.seg` | a segment; BASE is its base position in exactly 20 decimal digits |
+//! | `spool.id` | the spool's id: a UUID as 36 characters in lower case, a space, and the checksum of the 36 as eight hexadecimal digits in lower case, the highest first. Made at the first opening, never changed |
 //! | `spool.lock` | locked (`flock`, exclusive) by the process that has the spool open; holds its process id |
 //! | `reserve` | [`Options::reserve_bytes`] of no meaning, whose blocks are given up when the disk is full |
-//! | `quarantine/spool-START-END.damaged` | a copy of the bytes from position START to END |
+//! | `quarantine/spool-START-END.damaged` | a copy of the bytes from position START to before END, 20 digits each |
 //! | `quarantine/BASE.seg` | a segment that held no frame at all and no header |
+//! | `delivery.json` | not the spool's, but of use to whoever reads one: see [below](#reading-a-spool) |
 //!
-//! Files of other names, `*.tmp` among them, are none of the spool's.
+//! Files of other names, `*.tmp` among them, are none of the spool's. A `spool.id` that is missing or
+//! does not match its checksum is made anew from any valid header of a segment.
 //!
 //! ## Positions
 //!
-//! A position is a byte offset in a log without end. The byte at offset *n* of the segment with base
-//! *b* has position *b + n*, headers included. Bases rise; a segment ends where its file does, and
-//! the next one starts there or, after a loss, higher. No position is ever used for two
-//! frames that anybody could have read, which is why the opener says how far positions were used.
+//! A position is a byte offset in a log without end, below 2^64. The byte at offset *n* of the segment
+//! with base *b* has position *b + n*, headers included. Bases rise; a segment ends where its file
+//! does or where the next one starts, whichever is lower. The next one starts there or higher: the
+//! positions in between were given up after damage, or when the caller of [`open`] said that they had
+//! been used. Such a gap is no loss. No position is ever used for two frames that anybody could have
+//! read, which is why the opener says how far positions were used.
 //!
 //! ## A segment
 //!
-//! A header of 64 bytes, then frames without gaps or padding.
+//! A header of 64 bytes, then frames without gaps or padding, perhaps none.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | `ASSENTSP` |
 //! | 8 | 4 | version of the format, 1 |
-//! | 12 | 4 | 0 |
-//! | 16 | 16 | the spool's id, in the byte order of RFC 9562 |
+//! | 12 | 4 | written as 0, and not looked at |
+//! | 16 | 16 | the spool's id, its first character's byte first (RFC 9562) |
 //! | 32 | 8 | base position |
-//! | 40 | 8 | number of the first frame |
-//! | 48 | 12 | 0 |
+//! | 40 | 8 | number of the first frame, also if there is none yet |
+//! | 48 | 12 | written as 0, and not looked at |
 //! | 60 | 4 | checksum of bytes 0 to 59 |
 //!
-//! A header whose checksum holds and whose version is not known means that the spool must not be
-//! touched. A segment is begun when the next frame would make the last one larger than
+//! A header is valid if the magic, the checksum and the version are right and the base is that of the
+//! file's name. A segment is begun when the next frame would make the last one larger than
 //! [`Options::segment_bytes`]; one with a single frame may be larger.
 //!
 //! ## A frame
@@ -54,15 +59,53 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | `AFRM` |
-//! | 4 | 4 | length of the payload, 256 MiB (2^28) at most |
+//! | 4 | 4 | length of the payload, 256 MiB (2^28) at most; 0 is possible |
 //! | 8 | 8 | position of the frame's first byte |
 //! | 16 | 8 | number: one more than that of the frame before it, in this segment or the last |
 //! | 24 | 4 | checksum of the payload |
 //! | 28 | 4 | checksum of the 16 bytes of the spool's id followed by bytes 0 to 27 |
 //! | 32 | … | payload |
 //!
-//! The position and the id make a frame valid in one place of one spool only. So no payload can
-//! hold what passes for a frame, and no old block of the disk can either.
+//! A frame's header is valid at a position if the magic, the length's limit, the position and the
+//! header's checksum are right; the frame is valid if all of its payload is there too, before the end
+//! of the segment, and matches its checksum. The position and the id make it valid in one place of one
+//! spool only. So no payload can hold what passes for a frame, and no old block of the disk can either.
+//!
+//! ## Reading a spool
+//!
+//! 1. List the segments in the order of their bases. If any header has the right magic and checksum
+//!    and a version that is not known, or a valid one has another id than the rest, leave the spool
+//!    alone.
+//! 2. Go through each segment from its offset 64, also if its header is not valid: its base is in its
+//!    name, and the id in `spool.id` or in another header. (A newest segment with no valid header and 64
+//!    bytes at most never held a frame.)
+//! 3. Where a valid frame starts, take it and go on behind it.
+//! 4. Where none does, the bytes from there to the next place where a valid frame starts, or to the end
+//!    of the segment, are *damaged*. The search for it begins one byte further on; but if the header is
+//!    valid and all bytes of the payload are there, behind them, since its length can be trusted. Damage
+//!    at the end of the newest segment may be a frame that is being written: look again later.
+//! 5. Numbers that are missing between two frames, or between a frame and the number in a valid header
+//!    before or behind it, are frames that are lost, in a damaged range or with a segment that somebody
+//!    removed. A number is used again only after a loss at the very end, and never
+//!    by two valid frames of a spool.
+//!
+//! What is delivered is not marked in the spool. Whoever reads it keeps a position and calls
+//! [`Reader::release`]; segments below that may or may not be gone. Delivery keeps it in `delivery.json`
+//! in the same folder: frames that start below its `cursor` are in ClickHouse or in quarantine, the
+//! others may or may not be. What a payload holds is said in `delivery::frame`.
+//!
+//! ## Other versions
+//!
+//! Of all versions to come, these stay as they are: the names of segments, `spool.id` and `spool.lock`;
+//! a header's magic, the place of its version, and the checksum of its first 60 bytes in the four
+//! behind them. All else may change, the length of the header and the layout of frames included. The
+//! bytes that are not looked at may get a meaning in version 1, if a program that does not know it loses
+//! nothing by it.
+//!
+//! A segment is of one version from its start to its end and is never rewritten. A newer program reads
+//! what older ones wrote, segment by segment, and begins a new segment instead of going on with one of
+//! theirs. An older program does not open a spool with a segment that it does not know. So an upgrade
+//! needs nothing, and a way back needs a spool that the newer program has drained.
 //!
 //! ## Order of writes
 //!
@@ -79,7 +122,8 @@
 //!    removed, durably. Any other fault of the disk, a failed sync above all, ends the writer for
 //!    good: what the system kept is not known. That holds too for a sync that fails for want of room,
 //!    as it may where blocks are allocated late (NFS, quotas, btrfs): the pages are gone. Opening the
-//!    spool anew reads what is really there.
+//!    spool anew reads what the system kept. What is only in its memory by then was not acknowledged,
+//!    and is damage if a power cut takes it.
 //!
 //! ## A full disk
 //!
@@ -94,24 +138,25 @@
 //!
 //! Opening reads every byte that is there.
 //!
-//! - Where no valid frame starts, the range up to the next valid frame of the segment, or to the
-//!   segment's end, is *damaged*. A reader finds the next frame by its magic and both of its checksums.
-//! - A damaged range is *torn* if it is the end of the newest segment, starts at or above all
-//!   positions that were handed out, and either the file ends within the frame or its header, or all of it is zeros.
-//!   It is cut off: no such write was ever acknowledged. A frame of full length that does not match its
-//!   checksum is not torn, since it may have been acknowledged.
+//! - A damaged range (see [Reading](#reading-a-spool)) is *torn* if it is the end of the newest segment,
+//!   starts at or above all positions that were handed out (`min_next` of [`open`]), and is shorter than a
+//!   frame's header, or a valid header whose payload the file's end cuts short, or nothing but zeros. It is
+//!   cut off, and its positions are used again: no such write was ever acknowledged. A frame of full length
+//!   that does not match its checksum is not torn, since it may have been acknowledged.
 //! - Every other damaged range is copied to the quarantine and left out. The bytes stay where they
 //!   are, frames around them are kept, and nothing is written to that segment any more if its end is damaged.
 //! - A newest segment without a valid header and not longer than one is removed; it never held a frame.
 //! - Any other header that is not valid is a damaged range of its own. If the segment has no
 //!   valid frame either, the file is moved to the quarantine.
-//! - What is kept of the newest segment is synced before any of it is shown to a reader.
+//! - What is kept of the newest segment, and the folder, are synced before any of it is shown to a
+//!   reader.
+//! - Opening can be cut short anywhere, by a kill, a power cut or a full disk, and begun anew.
 //!
 //! ## Limits
 //!
-//! All segments together hold [`Options::max_bytes`] at most; the reserve comes on top. What waits in memory is limited by
-//! [`Options::max_pending_bytes`]. The quarantine is not limited by itself; it holds what was in
-//! segments before.
+//! All segments together hold [`Options::max_bytes`] at most, but for headers of segments that opening had
+//! to begin; the reserve comes on top. What waits in memory is limited by [`Options::max_pending_bytes`].
+//! The quarantine is not limited by itself; it holds what was in segments before.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -162,15 +207,19 @@ impl fmt::Display for Position {
 }
 
 /// When a commit counts as durable.
+///
+/// Whatever the policy: nothing is read twice, out of order or altered, a kill of the process loses
+/// nothing, and a loss in the middle is reported when the spool is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FsyncPolicy {
     /// When it is synced. Nothing that was acknowledged is ever lost.
     EveryCommit,
     /// When it is written; it is synced within this time, and shown to readers only then. A power
-    /// cut may lose what was acknowledged since the last sync; a kill loses nothing.
+    /// cut may lose what was acknowledged since the last sync, all or any part of it; it loses nothing
+    /// that a reader was shown, unless the disk had failed to sync it before.
     Interval(Duration),
     /// When it is written; segments are synced when they are full and at a clean end. A power cut
-    /// may lose what was acknowledged, delivered or not; a kill loses nothing.
+    /// may lose any part of what was acknowledged since, shown to readers or not.
     Never,
 }
 

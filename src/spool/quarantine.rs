@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The folder in a spool's folder. Others may keep what they refuse there too.
-const DIR: &str = "quarantine";
+pub(super) const DIR: &str = "quarantine";
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A range of positions that no frame could be read from.

@@ -156,7 +156,19 @@ pub(super) fn read_id(fs: &dyn Fs, dir: &Path) -> Result<Option<Uuid>, OpenError
         other => other.map_err(failed("opening", &path))?,
     };
     let read = read_up_to(&*file, &mut bytes, 0).map_err(failed("reading", &path))?;
-    Ok(std::str::from_utf8(&bytes[..read]).ok().and_then(|text| Uuid::parse_str(text.trim()).ok()))
+    Ok(decode_id(&bytes[..read]))
+}
+
+/// The content of the id's file. With the checksum, one flipped bit is not taken for another spool.
+fn encode_id(id: Uuid) -> String {
+    let id = id.to_string();
+    format!("{id} {:08x}", crc32c::crc32c(id.as_bytes()))
+}
+
+fn decode_id(bytes: &[u8]) -> Option<Uuid> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_ascii_end();
+    let id = Uuid::parse_str(text.split(' ').next()?).ok()?;
+    (text == encode_id(id)).then_some(id)
 }
 
 /// Finds the id, and refuses what is not this program's to touch. Nothing is changed before this
@@ -182,7 +194,7 @@ fn identify(fs: &dyn Fs, dir: &Path, found: &[Found]) -> Result<Uuid, OpenError>
     let id = id.unwrap_or_else(Uuid::now_v7);
     if said != Some(id) {
         let path = dir.join(ID_FILE);
-        write_atomically_on(fs, &path, id.to_string().as_bytes()).map_err(failed("writing", &path))?;
+        write_atomically_on(fs, &path, encode_id(id).as_bytes()).map_err(failed("writing", &path))?;
     }
     Ok(id)
 }
@@ -280,8 +292,11 @@ impl Walk<'_> {
         let has_frames = self.report.frames > frames_before;
         if found.header.is_err() && !has_frames {
             drop(file);
+            quarantine::keep_segment(self.fs, self.dir, base).map_err(failed("quarantining", &path))?;
+            // The next opening does not find it any more. If this one is cut short, nobody else says it.
+            tracing::error!(segment = %path.display(), "a segment holds no frame; it was moved to quarantine");
             self.report.quarantined.push(DamagedRange { start: base, end: found.segment.end() });
-            return quarantine::keep_segment(self.fs, self.dir, base).map_err(failed("quarantining", &path));
+            return Ok(());
         }
         for range in damage {
             quarantine::keep(self.fs, self.dir, &*file, base, range)

@@ -1,12 +1,15 @@
 //! A file system in memory that fails the way disks do.
 //!
-//! What was not synced may be lost in a crash: of each file, a prefix of the changes since its last
-//! sync survives, the last of them torn or followed by zeros; of the folders, a prefix of the changes
-//! in the order they were made, as a journal leaves them. Clones share everything.
+//! What was not synced may be lost in a crash. Of each file, a prefix of the changes since its last
+//! sync survives, the last of them torn or followed by zeros, or all of the length and any of the
+//! pages. Of the folders, a prefix of the changes in the order they were made, as a journal leaves
+//! them, or any of them. What a sync failed to write is never written, though it can be read, and the
+//! next sync succeeds. Clones share everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -40,13 +43,54 @@ struct State {
     fuse: Option<u32>,
     power_off: bool,
     fail_syncs: Option<Errno>,
+    fault: Option<Fault>,
     fail_set_len: bool,
     no_allocate: bool,
-    /// Appends take at most so many bytes at a time.
-    short_writes: Option<usize>,
+    /// Appends and reads take at most so many bytes at a time.
+    short_io: Option<usize>,
+    /// Every other append and read is interrupted.
+    interrupt: bool,
+    calls: u64,
     hold_syncs: bool,
     held_syncs: usize,
     counts: Counts,
+}
+
+/// An operation that can be told to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    List,
+    Create,
+    Remove,
+    Rename,
+    SyncDir,
+    Append,
+    Read,
+    SetLen,
+    Allocate,
+    Sync,
+}
+
+impl Call {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::List,
+        Self::Create,
+        Self::Remove,
+        Self::Rename,
+        Self::SyncDir,
+        Self::Append,
+        Self::Read,
+        Self::SetLen,
+        Self::Allocate,
+        Self::Sync,
+    ];
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    call: Call,
+    skip: u32,
+    errno: Errno,
 }
 
 /// What was asked of the file system so far.
@@ -63,6 +107,8 @@ struct Content {
     durable: Vec<u8>,
     now: Vec<u8>,
     since_sync: Vec<Change>,
+    /// What a sync failed to write, and no later one will.
+    unwritten: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,11 +117,12 @@ enum Change {
     SetLen(usize),
 }
 
+/// A change of folders; it survives a crash as a whole or not at all.
 #[derive(Clone, Debug)]
 enum NameChange {
     Add(PathBuf, usize),
     Remove(PathBuf),
-    Rename(PathBuf, PathBuf),
+    Rename(PathBuf, PathBuf, usize),
 }
 
 impl NameChange {
@@ -87,19 +134,19 @@ impl NameChange {
             Self::Remove(path) => {
                 names.remove(path);
             }
-            Self::Rename(from, to) => {
-                if let Some(file) = names.remove(from) {
-                    names.insert(to.clone(), file);
-                }
+            Self::Rename(from, to, file) => {
+                names.remove(from);
+                names.insert(to.clone(), *file);
             }
         }
     }
 
-    fn touches(&self, dir: &Path) -> bool {
-        match self {
-            Self::Add(path, _) | Self::Remove(path) => path.parent() == Some(dir),
-            Self::Rename(from, to) => from.parent() == Some(dir) || to.parent() == Some(dir),
-        }
+    fn dirs(&self) -> impl Iterator<Item = &Path> {
+        let (one, other) = match self {
+            Self::Add(path, _) | Self::Remove(path) => (path, None),
+            Self::Rename(from, to, _) => (from, Some(to)),
+        };
+        [Some(one), other].into_iter().flatten().filter_map(|it| it.parent())
     }
 }
 
@@ -119,12 +166,61 @@ impl Dice {
 }
 
 impl Content {
+    fn of(bytes: Vec<u8>) -> Self {
+        Self { durable: bytes.clone(), now: bytes, since_sync: Vec::new(), unwritten: Vec::new() }
+    }
+
+    fn set_len(&mut self, len: usize) {
+        self.now.truncate(len);
+        self.since_sync.push(Change::SetLen(len));
+        self.unwritten.retain_mut(|it| {
+            it.end = it.end.min(len);
+            it.start < it.end
+        });
+    }
+
+    fn append(&mut self, bytes: Vec<u8>) {
+        self.now.extend_from_slice(&bytes);
+        self.since_sync.push(Change::Append(bytes));
+    }
+
     fn sync(&mut self) {
         self.durable.clone_from(&self.now);
+        for range in &self.unwritten {
+            self.durable[range.clone()].fill(0);
+        }
         self.since_sync.clear();
     }
 
+    /// The system forgets that these pages were to be written.
+    fn fail_to_sync(&mut self) {
+        let written = self.written_before();
+        if written < self.now.len() {
+            self.unwritten.push(written..self.now.len());
+        }
+    }
+
+    /// Up to where the content is what was synced last.
+    fn written_before(&self) -> usize {
+        let cut = self.since_sync.iter().filter_map(|it| match it {
+            Change::SetLen(len) => Some(*len),
+            Change::Append(_) => None,
+        });
+        cut.chain([self.durable.len(), self.now.len()]).min().unwrap_or(0)
+    }
+
     fn survive(&self, dice: &mut Dice) -> Vec<u8> {
+        let mut bytes = if dice.below(2) == 0 { self.prefix(dice) } else { self.pages(dice) };
+        for range in &self.unwritten {
+            if let Some(lost) = bytes.get_mut(range.start..) {
+                let len = lost.len().min(range.len());
+                lost[..len].fill(0);
+            }
+        }
+        bytes
+    }
+
+    fn prefix(&self, dice: &mut Dice) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         let kept = dice.below(self.since_sync.len() + 1);
         for change in &self.since_sync[..kept] {
@@ -139,6 +235,23 @@ impl Content {
                 // The file grew, and its blocks were never written.
                 bytes.resize(bytes.len() + dice.below(100), 0);
             }
+        }
+        bytes
+    }
+
+    /// The length as it is, and any of the pages that were not synced.
+    fn pages(&self, dice: &mut Dice) -> Vec<u8> {
+        let mut bytes = self.now.clone();
+        let page = [16, 64, 512][dice.below(3)];
+        let mut at = self.written_before();
+        while at < bytes.len() {
+            let end = ((at / page + 1) * page).min(bytes.len());
+            if dice.below(2) == 0 {
+                for (offset, byte) in bytes[at..end].iter_mut().enumerate() {
+                    *byte = self.durable.get(at + offset).copied().unwrap_or(0);
+                }
+            }
+            at = end;
         }
         bytes
     }
@@ -159,15 +272,16 @@ impl FaultFs {
         let mut dice = Dice(seed);
         let state = self.state();
         let mut names = state.durable_names.clone();
-        for change in &state.journal[..dice.below(state.journal.len() + 1)] {
-            change.apply(&mut names);
+        let in_order = dice.below(2) == 0;
+        let first = dice.below(state.journal.len() + 1);
+        for (at, change) in state.journal.iter().enumerate() {
+            if if in_order { at < first } else { dice.below(2) == 0 } {
+                change.apply(&mut names);
+            }
         }
-        let files = state.files.iter().map(|file| file.survive(&mut dice));
-        let files: Vec<_> = files
-            .map(|bytes| Content { durable: bytes.clone(), now: bytes, since_sync: Vec::new() })
-            .collect();
-        let dirs = state.dirs.clone();
-        let state = State { files, durable_names: names.clone(), names, dirs, ..State::default() };
+        let files = state.files.iter().map(|file| Content::of(file.survive(&mut dice))).collect();
+        let (dirs, capacity) = (state.dirs.clone(), state.capacity);
+        let state = State { files, durable_names: names.clone(), names, dirs, capacity, ..State::default() };
         Self { disk: Arc::new(Disk { state: Mutex::new(state), changed: Condvar::new() }) }
     }
 
@@ -180,6 +294,7 @@ impl FaultFs {
             durable_names: state.durable_names.clone(),
             journal: state.journal.clone(),
             dirs: state.dirs.clone(),
+            capacity: state.capacity,
             ..State::default()
         };
         Self { disk: Arc::new(Disk { state: Mutex::new(copy), changed: Condvar::new() }) }
@@ -212,8 +327,33 @@ impl FaultFs {
         self.state().no_allocate = true;
     }
 
-    pub(crate) fn short_writes(&self, most_bytes: Option<usize>) {
-        self.state().short_writes = most_bytes;
+    /// Appends and reads take at most so many bytes at a time, and are interrupted all the time.
+    pub(crate) fn short_io(&self, most_bytes: Option<usize>) {
+        let mut state = self.state();
+        state.short_io = most_bytes;
+        state.interrupt = most_bytes.is_some();
+    }
+
+    /// After so many more calls of this kind, one fails.
+    pub(crate) fn fail_once(&self, call: Call, skip: u32, errno: Errno) {
+        self.state().fault = Some(Fault { call, skip, errno });
+    }
+
+    /// All works again, but for the power.
+    pub(crate) fn repair(&self) {
+        let mut state = self.state();
+        (state.fault, state.fail_syncs, state.fail_set_len) = (None, None, false);
+    }
+
+    /// Whether there is something that a sync failed to write.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.state().files.iter().any(|it| !it.unwritten.is_empty())
+    }
+
+    /// All files, and their lengths.
+    pub(crate) fn files(&self) -> Vec<(PathBuf, u64)> {
+        let state = self.state();
+        state.names.iter().map(|(path, file)| (path.clone(), state.files[*file].now.len() as u64)).collect()
     }
 
     /// Syncs wait until they are let go.
@@ -248,8 +388,13 @@ impl FaultFs {
         let mut state = self.state();
         let file = state.names[path];
         let at = usize::try_from(offset).unwrap();
-        state.files[file].now[at] ^= 1 << bit;
-        state.files[file].sync();
+        let content = &mut state.files[file];
+        content.now[at] ^= 1 << bit;
+        if at < content.written_before() {
+            content.durable[at] ^= 1 << bit;
+        } else {
+            content.sync();
+        }
     }
 
     pub(crate) fn content(&self, path: &Path) -> Option<Vec<u8>> {
@@ -264,9 +409,10 @@ impl FaultFs {
         Ok(Box::new(FaultFile { fs: self.clone(), file }))
     }
 
-    fn rename_entry(&self, change: NameChange) -> io::Result<()> {
+    fn rename_entry(&self, call: Call, change: NameChange) -> io::Result<()> {
         let mut state = self.state();
         state.burn()?;
+        state.check(call)?;
         change.apply(&mut state.names);
         state.journal.push(change);
         drop(state);
@@ -295,6 +441,25 @@ impl State {
         if self.power_off { Err(eio()) } else { Ok(()) }
     }
 
+    /// Fails if it is this call's turn to.
+    fn check(&mut self, call: Call) -> io::Result<()> {
+        match &mut self.fault {
+            Some(fault) if fault.call == call && fault.skip > 0 => fault.skip -= 1,
+            Some(fault) if fault.call == call => {
+                let errno = fault.errno;
+                self.fault = None;
+                return Err(errno.into());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn interrupt(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        if self.interrupt && self.calls.is_multiple_of(2) { Err(Errno::INTR.into()) } else { Ok(()) }
+    }
+
     /// A change: the fuse gets shorter.
     fn burn(&mut self) -> io::Result<()> {
         self.powered()?;
@@ -321,8 +486,9 @@ impl Fs for FaultFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        let state = self.state();
+        let mut state = self.state();
         state.powered()?;
+        state.check(Call::List)?;
         if !state.dirs.contains(dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -345,7 +511,7 @@ impl Fs for FaultFs {
             state.files.push(Content::default());
             state.files.len() - 1
         };
-        self.rename_entry(NameChange::Add(path.to_owned(), file))?;
+        self.rename_entry(Call::Create, NameChange::Add(path.to_owned(), file))?;
         self.open(path)
     }
 
@@ -359,24 +525,37 @@ impl Fs for FaultFs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.open(path)?;
-        self.rename_entry(NameChange::Remove(path.to_owned()))
+        self.rename_entry(Call::Remove, NameChange::Remove(path.to_owned()))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.open(from)?;
-        self.rename_entry(NameChange::Rename(from.to_owned(), to.to_owned()))
+        let file = self.state().names[from];
+        self.rename_entry(Call::Rename, NameChange::Rename(from.to_owned(), to.to_owned(), file))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.burn()?;
         state.counts.dir_syncs += 1;
+        state.check(Call::SyncDir)?;
         if let Some(errno) = state.fail_syncs {
             return Err(errno.into());
         }
-        let upto = state.journal.iter().rposition(|change| change.touches(dir)).map_or(0, |at| at + 1);
-        let changes: Vec<_> = state.journal.drain(..upto).collect();
-        for change in changes {
+        // A rename takes what was done to its other folder before with it.
+        let mut dirs = BTreeSet::from([dir.to_owned()]);
+        let (mut synced, mut left) = (Vec::new(), Vec::new());
+        for change in std::mem::take(&mut state.journal).into_iter().rev() {
+            if change.dirs().any(|it| dirs.contains(it)) {
+                dirs.extend(change.dirs().map(Path::to_owned));
+                synced.push(change);
+            } else {
+                left.push(change);
+            }
+        }
+        left.reverse();
+        state.journal = left;
+        for change in synced.into_iter().rev() {
             change.apply(&mut state.durable_names);
         }
         Ok(())
@@ -421,9 +600,11 @@ impl File for FaultFile {
     fn append(&self, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let mut state = self.fs.state();
         state.burn()?;
+        state.check(Call::Append)?;
+        state.interrupt()?;
         state.counts.appends += 1;
         let mut bytes: Vec<u8> = parts.iter().flat_map(|it| it.iter().copied()).collect();
-        if let Some(most) = state.short_writes {
+        if let Some(most) = state.short_io {
             bytes.truncate(most);
         }
         if let Some(capacity) = state.capacity {
@@ -433,20 +614,21 @@ impl File for FaultFile {
             }
             bytes.truncate(left);
         }
-        let file = &mut state.files[self.file];
-        file.now.extend_from_slice(&bytes);
         let written = bytes.len();
-        file.since_sync.push(Change::Append(bytes));
+        state.files[self.file].append(bytes);
         Ok(written)
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.fs.state();
         state.powered()?;
+        state.check(Call::Read)?;
+        state.interrupt()?;
         state.counts.reads += 1;
+        let most = state.short_io.unwrap_or(usize::MAX);
         let now = &state.files[self.file].now;
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(now.len());
-        let read = buf.len().min(now.len() - from);
+        let read = buf.len().min(now.len() - from).min(most);
         buf[..read].copy_from_slice(&now[from..from + read]);
         Ok(read)
     }
@@ -454,20 +636,21 @@ impl File for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.fs.state();
         state.burn()?;
+        state.check(Call::SetLen)?;
         if state.fail_set_len {
             return Err(eio());
         }
         let len = usize::try_from(len).unwrap();
         let file = &mut state.files[self.file];
         assert!(len <= file.now.len(), "the spool never grows a file without writing to it");
-        file.now.truncate(len);
-        file.since_sync.push(Change::SetLen(len));
+        file.set_len(len);
         Ok(())
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let mut state = self.fs.state();
         state.burn()?;
+        state.check(Call::Allocate)?;
         if state.no_allocate {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -477,9 +660,7 @@ impl File for FaultFile {
         if state.capacity.is_some_and(|capacity| used + missing as u64 > capacity) {
             return Err(Errno::NOSPC.into());
         }
-        let file = &mut state.files[self.file];
-        file.now.resize(file.now.len() + missing, 0);
-        file.since_sync.push(Change::Append(vec![0; missing]));
+        state.files[self.file].append(vec![0; missing]);
         Ok(())
     }
 
@@ -492,8 +673,10 @@ impl File for FaultFile {
         state.held_syncs -= 1;
         state.burn()?;
         state.counts.syncs += 1;
-        if let Some(errno) = state.fail_syncs {
-            return Err(errno.into());
+        let failed = state.fail_syncs.map(io::Error::from).map_or(Ok(()), Err);
+        if let Err(error) = failed.and_then(|()| state.check(Call::Sync)) {
+            state.files[self.file].fail_to_sync();
+            return Err(error);
         }
         state.files[self.file].sync();
         Ok(())

@@ -49,6 +49,7 @@ fn a_partial_frame_that_cannot_be_cut_off_ends_the_writer() {
     assert!(!spool.appender.accepts());
     drop(spool);
     let after = fs.kill();
+    after.set_capacity(None);
     let spool = open(&after);
     assert_eq!(spool.recovery.truncated_bytes, 20);
     append(&spool.appender, b"three").unwrap();
@@ -177,9 +178,9 @@ fn an_encoder_that_panics_leaves_nobody_waiting() {
 }
 
 #[test]
-fn writes_that_come_short_are_gone_on_with() {
+fn writes_and_reads_that_come_short_or_are_interrupted_are_gone_on_with() {
     let fs = FaultFs::new();
-    fs.short_writes(Some(7));
+    fs.short_io(Some(7));
     let spool = open(&fs);
     append_each(&spool, numbered(0..20));
     assert_eq!(items_in(&spool.reader), numbered(0..20));

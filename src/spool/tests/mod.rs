@@ -20,6 +20,7 @@ use super::{
 mod appending;
 mod faults;
 mod giving_back;
+mod independent;
 mod model;
 mod real;
 mod recovering;

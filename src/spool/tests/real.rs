@@ -51,3 +51,58 @@ fn a_torn_tail_and_a_flipped_bit_are_handled_on_a_real_disk() {
     assert_eq!(items_in(&spool.reader), expected);
     assert_eq!(std::fs::read_dir(dir.path().join("quarantine")).unwrap().count(), 1);
 }
+
+/// A real disk that is full, with what a real file system does about it. Give it a folder on one of
+/// some MiB, all of which it fills.
+#[test]
+#[ignore = "needs SPOOL_SMALL_DISK, an empty folder on a disk of 2 to 64 MiB; see `just spool-small-disk`"]
+fn a_small_disk_fills_and_drains_again_and_again() {
+    let dir = PathBuf::from(std::env::var_os("SPOOL_SMALL_DISK").unwrap());
+    let options = Options {
+        dir: dir.join("spool"),
+        segment_bytes: 128 << 10,
+        max_bytes: 10 << 30,
+        reserve_bytes: 256 << 10,
+        ..options()
+    };
+    let state = options.dir.join("delivery.json");
+    let open = |at: Position| open_real(options.clone(), TestEncoder::default(), at).unwrap();
+    let mut spool = open(Position(0));
+    let (mut sent, mut next) = (0_usize, 0_usize);
+    let mut cursor = Position(0);
+    for round in 0..6 {
+        let first = sent;
+        loop {
+            let mut item = sent.to_le_bytes().to_vec();
+            item.resize(2000 + sent % 3000, 7);
+            match append(&spool.appender, &item) {
+                Ok(_) => sent += 1,
+                Err(error) => break assert_eq!(error, AppendError::Full),
+            }
+        }
+        assert!(sent - first > 10, "round {round}: only {} fit", sent - first);
+        assert!(!spool.appender.accepts());
+        if round % 3 == 2 {
+            drop(spool);
+            spool = open(cursor);
+        }
+        // One part stays, so that the next round begins on a disk that is nearly full.
+        let until = sent - (sent - next) / 4;
+        while next < until {
+            for _ in 0..20 {
+                let Some(frame) = spool.reader.read_from(cursor).unwrap() else { break };
+                for item in items(&frame.payload) {
+                    assert_eq!(item[..8], next.to_le_bytes(), "round {round}");
+                    next += 1;
+                }
+                cursor = frame.next;
+            }
+            for text in [b"plan", b"done"] {
+                spool.reserve.write_atomically(&state, &text.repeat(2000)).unwrap();
+            }
+            spool.reader.release(cursor).unwrap();
+            spool.reserve.refill();
+        }
+        assert!(!spool.reserve.is_spent(), "round {round}");
+    }
+}

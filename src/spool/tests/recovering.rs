@@ -283,20 +283,25 @@ fn a_segment_of_another_spool_is_refused() {
 }
 
 #[test]
-fn a_lost_id_is_taken_from_the_segments() {
-    for damaged in [true, false] {
-        let (fs, options, _) = ten_items();
-        let id = inspect_on(&fs, Path::new(DIR)).unwrap().spool_id;
-        let path = Path::new(DIR).join("spool.id");
-        if damaged {
-            fs.flip_bit(&path, 3, 7);
-        } else {
-            fs.remove(&path).unwrap();
-        }
-        let spool = open_with(&fs, options, 0).unwrap();
-        assert_eq!(Some(spool.reader.spool_id()), id);
-        assert_eq!(fs.content(&path).unwrap(), id.unwrap().to_string().as_bytes());
+fn a_lost_or_damaged_id_is_taken_from_the_segments() {
+    let (fs, options, _) = ten_items();
+    let id = inspect_on(&fs, Path::new(DIR)).unwrap().spool_id;
+    let path = Path::new(DIR).join("spool.id");
+    let content = fs.content(&path).unwrap();
+    let text = id.unwrap().to_string();
+    assert_eq!(content, format!("{text} {:08x}", crc32c::crc32c(text.as_bytes())).into_bytes());
+    for bit in 0..content.len() * 8 {
+        let fs = fs.kill();
+        // Many of these make it another id, all of them the wrong one.
+        fs.flip_bit(&path, bit as u64 / 8, u8::try_from(bit % 8).unwrap());
+        let spool = open_with(&fs, options.clone(), 0).unwrap();
+        assert_eq!(Some(spool.reader.spool_id()), id, "bit {bit}");
+        assert_eq!(fs.content(&path).unwrap(), content);
     }
+    fs.remove(&path).unwrap();
+    let spool = open_with(&fs, options, 0).unwrap();
+    assert_eq!(Some(spool.reader.spool_id()), id);
+    assert_eq!(fs.content(&path).unwrap(), content);
 }
 
 #[test]
@@ -340,6 +345,26 @@ fn inspection_says_what_is_there_and_changes_nothing() {
     assert_eq!(seen.segments.iter().map(|it| it.bytes).sum::<u64>(), spool.reader.bytes_on_disk());
     assert_eq!((seen.segments[0].first_seq, seen.torn_tail), (Some(0), None));
     assert!(seen.segments.iter().all(|it| it.state == SegmentState::Sound));
+    assert_eq!((seen.reserve_bytes, &seen.quarantine[..]), (None, &[][..]));
     let text = seen.to_string();
     assert!(text.contains("12 frames") && text.contains("sound") && text.ends_with('\n'), "{text}");
+}
+
+#[test]
+fn inspection_shows_the_reserve_and_what_is_in_quarantine() {
+    let fs = FaultFs::new();
+    let options = Options { reserve_bytes: 777, ..options() };
+    let spool = open_with(&fs, options.clone(), 0).unwrap();
+    append_each(&spool, numbered(0..3));
+    let frames = frames_from(&spool.reader, 0);
+    drop(spool);
+    fs.flip_bit(&segment_path(0), frames[1].position.0 + 33, 0);
+    drop(open_with(&fs, options, 0).unwrap());
+    let seen = inspect_on(&fs, Path::new(DIR)).unwrap();
+    let name = format!("spool-{:020}-{:020}.damaged", frames[1].position.0, frames[1].next.0);
+    let bytes = frames[1].next.0 - frames[1].position.0;
+    assert_eq!((seen.reserve_bytes, &seen.quarantine[..]), (Some(777), &[(name.clone(), bytes)][..]));
+    let text = seen.to_string();
+    assert!(text.contains("reserve           777 bytes\n"), "{text}");
+    assert!(text.contains(&format!("in quarantine     {bytes} bytes in {name}\n")), "{text}");
 }

@@ -20,6 +20,7 @@ mod events;
 mod ingress;
 mod ledger;
 mod policy;
+mod power;
 mod privacy;
 mod retries;
 mod roles;

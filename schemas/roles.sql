@@ -6,6 +6,8 @@ GRANT INSERT ON assent.events TO assent_collector;
 GRANT SELECT, INSERT ON assent.consent_changes TO assent_collector;
 GRANT SELECT, INSERT ON assent.policies TO assent_collector;
 GRANT SELECT ON assent.schema_migrations TO assent_collector;
+GRANT SELECT ON system.merge_tree_settings TO assent_collector;
+GRANT SELECT ON system.replicated_merge_tree_settings TO assent_collector;
 
 CREATE ROLE IF NOT EXISTS assent_analyst;
 GRANT SELECT(received_at, occurred_at, tenant, event_id, session_id, interaction_id, feature, model, client_name, client_version, platform, jurisdiction, language, redactions, redaction_version, training_scope, eligibility_reason, consent_state, consent_source, policy_version) ON assent.typed_texts TO assent_analyst;

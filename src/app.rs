@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::{
     admin::{self, Readiness},
-    clickhouse::{self, Client},
+    clickhouse::{self, Client, durability},
     config::{Config, ConfigError},
     consent::{
         Ledger, PolicySet, PolicyStore, Replica, StampingView,
@@ -138,7 +138,8 @@ impl App {
                 .map_err(|error| ConfigError::key("tenants", error.to_string()))?,
         );
         let metrics = telemetry::start_metrics()?;
-        let client = Client::new(&config.clickhouse_options())?;
+        let client =
+            Client::new(&config.clickhouse_options())?.with_insert_quorum(config.clickhouse.insert_quorum);
 
         let policies = Arc::new(PolicyStore::new(policies));
         let replica = Replica::new(config.replica_options(), vec![key.id().to_owned()]);
@@ -232,6 +233,12 @@ impl App {
             Ok("the consent replica")
         });
         tasks.spawn(async move { delivery.run().await.map(|()| "delivery").map_err(Into::into) });
+        let (durability, quorum) = (config.clickhouse.durability, config.clickhouse.insert_quorum);
+        let watching = durability::Watch::new(client.clone(), durability, quorum).run(stop_rest.clone());
+        tasks.spawn(async move {
+            watching.await;
+            Ok("the watch over ClickHouse's durability")
+        });
         let recording = PolicyRecorder::new(archive.clone(), client).run(stop_rest.clone());
         tasks.spawn(async move {
             recording.await;

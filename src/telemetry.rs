@@ -73,6 +73,11 @@ const POLICY_RELOADS: &str = "assent_policy_reloads_total";
 /// 1 while the policy's files are not what is in force.
 const POLICY_INVALID: &str = "assent_policy_invalid";
 
+/// 1 while ClickHouse's tables fsync all that they write.
+const CLICKHOUSE_FSYNCS: &str = "assent_clickhouse_fsyncs";
+/// 1 while they are as durable as configured.
+const CLICKHOUSE_DURABLE: &str = "assent_clickhouse_durable_as_configured";
+
 /// Metrics or logs that could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -175,6 +180,18 @@ fn describe() {
         Unit::Count,
         "1 while the policy's files cannot be used and an older policy is in force"
     );
+    describe_gauge!(CLICKHOUSE_FSYNCS, Unit::Count, "1 while ClickHouse's tables fsync all that they write");
+    describe_gauge!(
+        CLICKHOUSE_DURABLE,
+        Unit::Count,
+        "1 while ClickHouse's tables are as clickhouse.durability and clickhouse.insert_quorum say"
+    );
+}
+
+/// Records what ClickHouse's tables do before they confirm an insert.
+pub fn clickhouse_durability(fsyncs: bool, as_configured: bool) {
+    gauge!(CLICKHOUSE_FSYNCS).set(f64::from(u8::from(fsyncs)));
+    gauge!(CLICKHOUSE_DURABLE).set(f64::from(u8::from(as_configured)));
 }
 
 /// Counts what became of a request's events.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clickhouse::{
-        Client,
+        Client, durability,
         local::{LocalOptions, LocalServer},
         migrations,
     },
@@ -58,6 +58,10 @@ impl Database {
         if let Err(error) = migrations::migrate(&client).await {
             database.stop().await;
             return Err(error).with_context(|| format!("cannot migrate {}", config.clickhouse.url));
+        }
+        if let Err(error) = durability::apply(&client, config.clickhouse.durability).await {
+            database.stop().await;
+            return Err(error).context("cannot set clickhouse.durability");
         }
         Ok(database)
     }

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use crate::{
-    clickhouse::{Client, migrations},
+    clickhouse::{Client, durability, migrations},
     config::Config,
 };
 
@@ -17,6 +17,16 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     }
     for migration in &report.applied {
         println!("applied {migration}");
+    }
+    let asked = config.clickhouse.durability;
+    let changed = durability::apply(&client, asked)
+        .await
+        .context("cannot set what the tables do before they confirm an insert (clickhouse.durability)")?;
+    for table in changed {
+        match asked {
+            durability::Durability::Fsync => println!("{table} fsyncs what it writes"),
+            durability::Durability::Server => println!("{table} fsyncs what the server is configured to"),
+        }
     }
     Ok(())
 }

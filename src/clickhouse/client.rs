@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::task::spawn_blocking;
 
-use super::Error;
+use super::{Error, InsertQuorum};
 
 /// A body is compressed in pieces of this size, so that neither side has to hold it twice.
 const COMPRESSED_PIECE_BYTES: usize = 1 << 20;
@@ -49,6 +49,7 @@ pub struct Client {
     database: String,
     insert_timeout: Duration,
     query_timeout: Duration,
+    insert_quorum: InsertQuorum,
 }
 
 impl fmt::Debug for Client {
@@ -79,7 +80,15 @@ impl Client {
             database: options.database.clone(),
             insert_timeout: options.insert_timeout,
             query_timeout: options.query_timeout,
+            insert_quorum: InsertQuorum::None,
         })
+    }
+
+    /// A client whose inserts are confirmed when so many replicas have them.
+    #[must_use]
+    pub const fn with_insert_quorum(mut self, quorum: InsertQuorum) -> Self {
+        self.insert_quorum = quorum;
+        self
     }
 
     /// The database of all tables.
@@ -251,6 +260,9 @@ impl Client {
             .with_setting("optimize_on_insert", "0")
             // A backlog of many days is delivered all the same.
             .with_setting("max_partitions_per_insert_block", "0");
+        for (name, value) in self.insert_quorum.settings(self.insert_timeout) {
+            insert = insert.with_setting(name, value);
+        }
         for (name, value) in settings {
             insert = insert.with_setting(*name, *value);
         }

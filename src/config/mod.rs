@@ -18,8 +18,8 @@ mod sections;
 pub mod units;
 
 pub use sections::{
-    Admin, ClickHouse, Consent, Controller, Delivery, Fsync, Ingress, LocalClickHouse, LogFormat, PolicyFile,
-    Pseudonym, Spool, Telemetry, TenantConfig, Tls,
+    Admin, ClickHouse, Consent, Controller, Delivery, Durability, Fsync, Ingress, InsertQuorum,
+    LocalClickHouse, LogFormat, PolicyFile, Pseudonym, Spool, Telemetry, TenantConfig, Tls,
 };
 
 use crate::{

@@ -88,7 +88,15 @@ pub struct ClickHouse {
     pub insert_timeout: Span,
     /// How long one query may take.
     pub query_timeout: Span,
+    /// What the tables do before they confirm an insert. `assent migrate` sees to it; a collector says so
+    /// when they don't.
+    pub durability: Durability,
+    /// How many replicas must have an insert before it is confirmed: 0 for no quorum, a number from 2
+    /// on, or `auto` for more than half. Means nothing without Replicated tables.
+    pub insert_quorum: InsertQuorum,
 }
+
+pub use crate::clickhouse::{Durability, InsertQuorum};
 
 /// The local ClickHouse of `dev` and `demo`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -275,6 +283,8 @@ impl Default for ClickHouse {
             password: Secret::default(),
             insert_timeout: seconds(60),
             query_timeout: seconds(30),
+            durability: Durability::Fsync,
+            insert_quorum: InsertQuorum::None,
         }
     }
 }

@@ -61,6 +61,13 @@ fn an_error_names_the_path_of_its_key() {
         assert_eq!(failing_key(&toml), "clickhouse.url", "{url}");
         assert!(!load(&toml, &[], vec![]).unwrap_err().to_string().contains("hunter2"));
     }
+    for quorum in ["1", "\"most\"", "-1"] {
+        assert_eq!(
+            failing_key(&format!("[clickhouse]\ninsert_quorum = {quorum}\n")),
+            "clickhouse.insert_quorum"
+        );
+    }
+    assert_eq!(failing_key("[clickhouse]\ndurability = \"perhaps\"\n"), "clickhouse.durability");
     assert_eq!(failing_key("[pseudonym]\nkey = \"sesame\"\n"), "pseudonym.key");
     assert_eq!(failing_key("[telemetry]\nlog = \"assent=lo=ud\"\n"), "telemetry.log");
 }
@@ -86,6 +93,19 @@ fn no_listener_beyond_loopback_without_keys_and_tls() {
     let open = "[ingress]\ngrpc_addr = \"[::]:50051\"\ninsecure_no_tls = true\n";
     assert_eq!(failing_key(open), "ingress.grpc_addr");
     assert_eq!(failing_key("[admin]\naddr = \"0.0.0.0:9464\"\n"), "admin.addr");
+}
+
+#[test]
+fn a_quorum_is_a_number_or_auto() {
+    use crate::clickhouse::InsertQuorum;
+    let quorum = |env: &str| {
+        load("", &[("ASSENT_CLICKHOUSE__INSERT_QUORUM", env)], vec![]).unwrap().clickhouse.insert_quorum
+    };
+    assert_eq!(quorum("0"), InsertQuorum::None);
+    assert_eq!(quorum("3"), InsertQuorum::Replicas(3));
+    assert_eq!(quorum("auto"), InsertQuorum::Auto);
+    let printed = toml::to_string(&Config::default()).unwrap();
+    assert!(printed.contains("durability = \"fsync\"\ninsert_quorum = 0\n"), "{printed}");
 }
 
 #[test]

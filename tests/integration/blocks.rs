@@ -80,7 +80,7 @@ fn received(n: u32, now: Micros) -> Received {
 }
 
 /// Events that went through the pipeline, as a block that was sealed.
-fn whole() -> Block {
+pub(crate) fn block_of(rows: u32) -> Block {
     let key = PseudonymKey::generate().unwrap();
     let pipeline = Pipeline::new(
         Limits::default(),
@@ -89,9 +89,9 @@ fn whole() -> Block {
         Arc::new(Redactor::new()),
     );
     let now = Micros::now();
-    let events = (0..ROWS).map(|n| received(n, now)).collect();
+    let events = (0..rows).map(|n| received(n, now)).collect();
     let outcome = pipeline.run(&Tenant::new("acme"), events, now);
-    assert_eq!(outcome.rejected, []);
+    assert!(outcome.rejected.is_empty());
     let mut encoder = BlockEncoder::new("c1");
     outcome.accepted.iter().for_each(|event| encoder.push(event));
     let mut block = encoder.finish();
@@ -114,7 +114,7 @@ fn take(block: &Block, rows: &[Range<u32>]) -> Vec<u8> {
 
 #[tokio::test]
 async fn rows_taken_apart_make_the_same_table() {
-    let block = whole();
+    let block = block_of(ROWS);
     let expected = inserted(vec![block.native.clone()]).await;
     assert_eq!(expected.len(), ROWS as usize);
 

@@ -21,6 +21,7 @@ mod ingress;
 mod ledger;
 mod overload;
 mod policy;
+mod power;
 mod privacy;
 mod retries;
 mod roles;

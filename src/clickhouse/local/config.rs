@@ -230,6 +230,8 @@ fn server(layout: &Layout, ports: Ports, instance: &str) -> Result<String, Confi
         <!-- A confirmed insert survives a power cut. -->
         <fsync_after_insert>1</fsync_after_insert>
         <fsync_part_directory>1</fsync_part_directory>
+        <!-- The library's engine removes merged parts at once (old_parts_lifetime is 0 in it). -->
+        <min_rows_to_fsync_after_merge>1</min_rows_to_fsync_after_merge>
         <!-- With so small a pool the usual reserves would starve big merges and all mutations. -->
         <number_of_free_entries_in_pool_to_lower_max_size_of_merge>1</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
         <number_of_free_entries_in_pool_to_execute_mutation>1</number_of_free_entries_in_pool_to_execute_mutation>

@@ -32,6 +32,7 @@ fn the_server_is_told_its_ports_paths_and_durability() {
     assert_eq!(element(&xml, "path"), format!("{}/", layout.data().display()));
     assert_eq!(element(&xml, "fsync_after_insert"), "1");
     assert_eq!(element(&xml, "fsync_part_directory"), "1");
+    assert_eq!(element(&xml, "min_rows_to_fsync_after_merge"), "1");
     assert_eq!(Path::new(element(&xml, "users_config")), layout.root.join("config/users.xml"));
 }
 

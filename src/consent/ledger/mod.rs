@@ -221,7 +221,9 @@ impl Ledger {
     /// the same row under the same token, so that it is there once.
     async fn insert(&self, token: &str, body: bytes::Bytes) -> Result<(), LedgerError> {
         let seconds = self.timeout.as_secs_f64().to_string();
-        let settings = [("max_execution_time", seconds.as_str())];
+        let milliseconds = self.timeout.as_millis().to_string();
+        let settings =
+            [("max_execution_time", seconds.as_str()), ("insert_quorum_timeout", milliseconds.as_str())];
         let deadline = Instant::now() + self.timeout;
         let mut may_be_there = false;
         loop {

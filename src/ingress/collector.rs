@@ -11,7 +11,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     event::{Micros, Redacted, Tenant},
-    ingress::{EventAppender, admission::Admission, authenticate, proto, server, status, wire},
+    ingress::{
+        EventAppender,
+        admission::{Admission, ShareSpent},
+        authenticate, proto, server, status, wire,
+    },
     pipeline::{Credentials, Pipeline},
     telemetry::{self, Refusal},
 };
@@ -62,6 +66,8 @@ impl Collector {
         tenant: &Tenant,
         request: proto::CollectRequest,
     ) -> Result<proto::CollectResponse, Status> {
+        // Before the work: a refusal must cost less than what it saves.
+        self.admission.check(tenant).map_err(share_spent)?;
         let received = request.events.into_iter().map(wire::received).collect();
         let outcome = self.pipeline.run(tenant, received, Micros::now());
         telemetry::received(&outcome);
@@ -76,10 +82,7 @@ impl Collector {
 
     async fn append(&self, tenant: &Tenant, events: Vec<Redacted>) -> Result<(), Status> {
         let bytes = self.appender.item_bytes(&events) as u64;
-        let admitted = self.admission.admit(tenant, bytes).map_err(|spent| {
-            telemetry::refused(Refusal::TenantShare);
-            status::share_spent(spent)
-        })?;
+        let admitted = self.admission.admit(tenant, bytes).map_err(share_spent)?;
         match self.appender.append(events).await {
             Ok(end) => {
                 admitted.written(end);
@@ -109,6 +112,11 @@ fn until<T: Send>(
             request = requests.next() => Some((request?, Some((end, requests)))),
         }
     })
+}
+
+fn share_spent(spent: ShareSpent) -> Status {
+    telemetry::refused(Refusal::TenantShare);
+    status::share_spent(spent)
 }
 
 #[tonic::async_trait]

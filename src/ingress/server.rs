@@ -39,6 +39,8 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_SILENCE: Duration = Duration::from_secs(90);
 /// What clients sent on a connection and nobody has read yet.
 const WINDOW_BYTES: u32 = 1 << 20;
+/// The largest request of health and reflection, which are open to everybody: names alone.
+const MAX_OPEN_REQUEST_BYTES: usize = 4 << 10;
 /// The largest header list; keys and trace context fit many times over.
 const MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
 
@@ -169,8 +171,8 @@ impl Bound {
         let router = server
             .layer(tower::util::MapResponseLayer::new(status::rewrite_unreadable))
             .layer(gate)
-            .add_service(health_service)
-            .add_service(reflection)
+            .add_service(health_service.max_decoding_message_size(MAX_OPEN_REQUEST_BYTES))
+            .add_service(reflection.max_decoding_message_size(MAX_OPEN_REQUEST_BYTES))
             .add_service(collector)
             .add_service(consent);
         connections::raise_open_files(options.max_connections);

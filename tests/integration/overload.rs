@@ -175,13 +175,17 @@ impl http_body::Body for HalfSent {
 }
 
 /// Announces a message of `len` bytes, sends `sent` of them, and waits for the answer.
-async fn half_send(mut channel: Channel, len: u32, sent: usize) -> Status {
+async fn half_send(channel: Channel, len: u32, sent: usize) -> Status {
+    half_send_to("/assent.v1.CollectorService/Collect", channel, len, sent).await
+}
+
+async fn half_send_to(path: &str, mut channel: Channel, len: u32, sent: usize) -> Status {
     let mut piece = vec![0];
     piece.extend_from_slice(&len.to_be_bytes());
     piece.resize(5 + sent, 0x0a);
     let mut request = http::Request::new(Body::new(HalfSent { first: Some(piece.into()) }));
     *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = "/assent.v1.CollectorService/Collect".parse().unwrap();
+    *request.uri_mut() = path.parse().unwrap();
     request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
     request.headers_mut().insert("te", "trailers".parse().unwrap());
     let answer = channel.ready().await.unwrap().call(request).await.unwrap();
@@ -231,6 +235,21 @@ async fn requests_that_are_never_finished_are_refused_and_others_are_served() {
     .await;
     let large = (0..60).map(|_| event("cem").text(&"x".repeat(60_000))).collect();
     database.wait_for(&collector.send(large).await).await;
+}
+
+#[tokio::test]
+async fn services_that_need_no_key_take_small_requests_alone() {
+    let database = Database::new().await;
+    let collector = Setup::new(&database).start_ready().await;
+    let channel = channel(&collector.grpc).await.unwrap();
+    for path in ["/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"]
+    {
+        let status = half_send_to(path, channel.clone(), 4_000_000, 100).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{path}: {status:?}");
+    }
+    // And so does ConsentService, whose requests must not take what events take.
+    let path = "/assent.v1.ConsentService/SetConsent";
+    assert_eq!(half_send_to(path, channel, 4_000_000, 100).await.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]

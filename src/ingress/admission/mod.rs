@@ -180,6 +180,15 @@ impl Admission {
         Self { tenants, spool, pending, backlog, books: Mutex::new(books) }
     }
 
+    /// Whether there is any use in working on a tenant's request: it may still be refused when its size
+    /// is known.
+    ///
+    /// # Errors
+    /// The tenant has its share already.
+    pub fn check(&self, tenant: &Tenant) -> Result<(), ShareSpent> {
+        self.admit(tenant, 0).map(Admitted::refused)
+    }
+
     /// Asks for room for a request's events. Whether there is any at all, the spool knows and says.
     ///
     /// # Errors
@@ -313,7 +322,10 @@ mod tests {
         let (admission, numbers) = admission(&["acme", "beta"]);
         assert_eq!(write_all(&admission, &numbers, "acme"), 800);
         assert_eq!(admission.admit(&Tenant::new("acme"), 10).err(), Some(ShareSpent::Spool));
+        admission.check(&Tenant::new("acme")).unwrap();
         assert_eq!(write_all(&admission, &numbers, "beta"), 160);
+        // With less room left, the first one has more than its share, whatever it sends.
+        assert_eq!(admission.check(&Tenant::new("acme")), Err(ShareSpent::Spool));
         assert_eq!(admission.undelivered_bytes(), [("acme", 800), ("beta", 160)]);
         // What is delivered is free again, for whoever it was.
         numbers.delivered.store(400, Ordering::Relaxed);

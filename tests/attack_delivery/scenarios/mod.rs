@@ -1,0 +1,9 @@
+//! The attacks.
+
+mod away;
+mod clickhouse;
+mod full_disk;
+mod kills;
+mod replies;
+mod sigterm;
+mod twice;

@@ -148,7 +148,7 @@ impl App {
 
         let state_file = StateFile::in_dir(&config.spool_dir());
         let state = state_file.load().map_err(delivery::DeliveryError::from)?;
-        let opened = spool::open(config.spool_options(), EventEncoder::new(&collector_id), state.min_next())?;
+        let opened = spool::open(config.spool_options(), EventEncoder::new(&collector_id), state.planned())?;
         report_recovery(&opened.recovery);
         let appender = opened.appender;
         let reader = Arc::new(opened.reader);
@@ -172,10 +172,13 @@ impl App {
         });
         let (health, serving) =
             grpc.serve(&config.ingress, collector, consent, stop_ingress.clone().cancelled_owned())?;
+        // Until the observer has looked: nobody is sent to a collector whose view of consent is still loading.
+        health.set(false).await;
         let delivery = Delivery::new(
             config.delivery_options(),
             client.clone(),
             Arc::clone(&reader),
+            opened.reserve,
             state_file,
             state,
             replica.clone(),

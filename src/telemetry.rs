@@ -34,6 +34,8 @@ const ROWS_NARROWED: &str = "assent_rows_sealed_narrower_total";
 const ROWS_QUARANTINED: &str = "assent_rows_quarantined_total";
 /// Inserts by outcome.
 const INSERTS: &str = "assent_inserts_total";
+/// Inserts that are under way.
+const INSERTS_IN_FLIGHT: &str = "assent_inserts_in_flight";
 /// Duration of an insert.
 const INSERT_SECONDS: &str = "assent_insert_duration_seconds";
 /// Bytes of the spool on disk.
@@ -122,6 +124,11 @@ fn describe() {
     );
     describe_counter!(ROWS_QUARANTINED, Unit::Count, "rows that ClickHouse refused for good, kept on disk");
     describe_counter!(INSERTS, Unit::Count, "inserts, by outcome");
+    describe_gauge!(
+        INSERTS_IN_FLIGHT,
+        Unit::Count,
+        "inserts that are under way, pauses between tries included"
+    );
     describe_histogram!(INSERT_SECONDS, Unit::Seconds, "duration of an insert");
     describe_gauge!(SPOOL_BYTES, Unit::Bytes, "size of the spool on disk");
     describe_gauge!(SPOOL_BACKLOG_BYTES, Unit::Bytes, "part of the spool that is not in ClickHouse yet");
@@ -190,12 +197,33 @@ pub fn refused(error: &AppendError) {
     counter!(REQUESTS_REFUSED, "cause" => cause).increment(1);
 }
 
-/// Records an insert that took effect.
-pub fn delivered(rows: u64, narrowed: u64, seconds: f64) {
+/// Records rows that are in ClickHouse, and how many of them the seal narrowed.
+pub fn delivered(rows: u64, narrowed: u64) {
     counter!(ROWS_DELIVERED).increment(rows);
-    counter!(INSERTS, "outcome" => "ok").increment(1);
-    histogram!(INSERT_SECONDS).record(seconds);
     counter!(ROWS_NARROWED).increment(narrowed);
+}
+
+/// An insert that is under way until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct InsertInFlight(());
+
+/// Records the beginning of an insert.
+pub fn insert_begun() -> InsertInFlight {
+    gauge!(INSERTS_IN_FLIGHT).increment(1);
+    InsertInFlight(())
+}
+
+impl Drop for InsertInFlight {
+    fn drop(&mut self) {
+        gauge!(INSERTS_IN_FLIGHT).decrement(1);
+    }
+}
+
+/// Records an insert that took effect.
+pub fn inserted(duration: Duration) {
+    counter!(INSERTS, "outcome" => "ok").increment(1);
+    histogram!(INSERT_SECONDS).record(duration.as_secs_f64());
 }
 
 /// Records an insert that did not take effect, as far as is known.

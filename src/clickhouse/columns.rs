@@ -3,6 +3,10 @@
 
 use std::sync::Arc;
 
+mod read;
+
+pub use read::{RowSummary, describe_rows, seal_offsets, take_rows};
+
 use super::native::{Column, CountMap, LowCardinality, Plain, put_string, put_varint, uuid_bytes};
 use crate::{
     consent::{EligibilityReason, TrainingScope},
@@ -320,7 +324,10 @@ impl Writer {
     /// Writes a column and says where its values start.
     fn column(&mut self, name: &str, data_type: &str, values: &mut dyn Column) -> u32 {
         let at = self.name(name, data_type);
-        values.drain_into(&mut self.bytes, self.rows);
+        // Without rows the reader takes nothing, not even what comes once for a column.
+        if self.rows > 0 {
+            values.drain_into(&mut self.bytes, self.rows);
+        }
         at
     }
 
@@ -349,3 +356,6 @@ pub fn patch_sealed_at(block: &mut [u8], offsets: &SealOffsets, rows: u32, seale
         value.copy_from_slice(&sealed_at.to_le_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests;

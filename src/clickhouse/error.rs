@@ -83,6 +83,21 @@ const REFUSES_DATA: [u32; 21] = [
     691, // UNKNOWN_ELEMENT_OF_ENUM
 ];
 
+/// Codes by which a server says that it has too much to do.
+const OVERLOADED: [u32; 7] = [
+    201, // QUOTA_EXCEEDED
+    202, // TOO_MANY_SIMULTANEOUS_QUERIES
+    241, // MEMORY_LIMIT_EXCEEDED
+    252, // TOO_MANY_PARTS
+    364, // RECEIVED_ERROR_TOO_MANY_REQUESTS
+    439, // CANNOT_SCHEDULE_TASK
+    745, // SERVER_OVERLOADED
+];
+
+/// What a message goes on with when it repeats values of the rows. They are people's texts, which have no
+/// place in a log.
+const BEFORE_VALUES: [&str; 2] = [". Column values:", ": (while reading the value"];
+
 /// Codes after which an insert may have taken effect, in part or whole.
 const OUTCOME_UNKNOWN: [u32; 7] = [
     33,  // CANNOT_READ_ALL_DATA: a body that was cut on its way looks like this
@@ -109,6 +124,16 @@ impl Error {
             Self::Server { .. } | Self::Unreachable(_) | Self::Url { .. } | Self::Request(_) => {
                 ErrorClass::Transient
             }
+        }
+    }
+
+    /// Whether the server, or a proxy in front of it, has too much to do: fewer requests help it.
+    #[must_use]
+    pub fn is_overload(&self) -> bool {
+        match self {
+            Self::Server { code, .. } => OVERLOADED.contains(code),
+            Self::NotClickHouse(_) => true,
+            _ => false,
         }
     }
 
@@ -145,10 +170,14 @@ fn of_response(text: &str) -> Error {
     match parsed {
         Some((code, rest)) => {
             let message = rest.trim_start_matches(['.', ' ']).trim_start_matches("DB::Exception: ");
-            Error::Server { code, message: shortened(message) }
+            Error::Server { code, message: shortened(without_values(message)) }
         }
         None => Error::NotClickHouse(shortened(text)),
     }
+}
+
+fn without_values(message: &str) -> &str {
+    BEFORE_VALUES.iter().fold(message, |message, mark| message.split(mark).next().unwrap_or(message))
 }
 
 fn shortened(text: &str) -> String {
@@ -204,6 +233,24 @@ mod tests {
         for code in [159, 319] {
             assert_eq!(server(code).class(), ErrorClass::Ambiguous, "{code}");
         }
+    }
+
+    #[test]
+    fn values_of_rows_are_left_out_of_messages() {
+        let error = of_response(
+            "Code: 469. DB::Exception: Constraint `c` for table t is violated at row 1. Expression: (a != 'x'). \
+             Column values: text = 'dear diary'. (VIOLATED_CONSTRAINT)",
+        );
+        assert!(error.to_string().ends_with("Expression: (a != 'x')"), "{error}");
+    }
+
+    #[test]
+    fn too_much_to_do_is_told_from_other_faults() {
+        for code in [202, 241, 252] {
+            assert!(server(code).is_overload(), "{code}");
+            assert_eq!(server(code).class(), ErrorClass::Transient, "{code}");
+        }
+        assert!(!server(60).is_overload() && !Error::TimedOut.is_overload());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! ClickHouse: the client, its errors, rows as `Native` blocks, the schema, and a local server.
 //!
 //! - [`client`] sends queries and inserts over HTTP; [`error`] says what a failure means for a retry;
-//! - [`native`] encodes columns in the `Native` format, [`columns`] is the only place that names the
-//!   columns of `events`;
+//! - [`native`] writes columns in the `Native` format and takes rows out of blocks, [`columns`] is the
+//!   only place that names the columns of `events`;
 //! - [`migrations`] brings a database's schema up to date;
 //! - [`local`] runs a real server with nothing to install.
 

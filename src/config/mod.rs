@@ -29,6 +29,9 @@ const ENV_PREFIX: &str = "ASSENT_";
 /// More often, looking at the policy's files would be work for its own sake.
 const MIN_POLICY_RELOAD: Duration = Duration::from_millis(100);
 
+/// Each insert in flight holds up to `delivery.max_bytes` in memory.
+const MAX_INSERTS_IN_FLIGHT: u32 = 64;
+
 /// The whole configuration.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -264,6 +267,12 @@ impl Config {
         if self.delivery.max_rows == 0 {
             return Err(ConfigError::key("delivery.max_rows", "is zero"));
         }
+        if !(1..=MAX_INSERTS_IN_FLIGHT).contains(&self.delivery.max_in_flight) {
+            return Err(ConfigError::key(
+                "delivery.max_in_flight",
+                format!("is not between 1 and {MAX_INSERTS_IN_FLIGHT}"),
+            ));
+        }
         pipeline::Credentials::new(&self.tenant_keys())
             .map_err(|error| ConfigError::key("tenants", error.to_string()))?;
         Ok(())
@@ -314,6 +323,12 @@ impl Config {
         self.data_dir.join("spool")
     }
 
+    /// Where what cannot be delivered lies.
+    #[must_use]
+    pub fn quarantine_dir(&self) -> PathBuf {
+        self.spool_dir().join("quarantine")
+    }
+
     /// The spool's options.
     #[must_use]
     pub fn spool_options(&self) -> spool::Options {
@@ -355,9 +370,10 @@ impl Config {
         crate::delivery::Options {
             max_rows: self.delivery.max_rows,
             max_bytes: self.delivery.max_bytes.0,
+            max_in_flight: usize::try_from(self.delivery.max_in_flight).unwrap_or(usize::MAX),
             max_age: self.delivery.max_age.0,
             max_backoff: self.delivery.max_backoff.0,
-            quarantine_dir: self.spool_dir().join("quarantine"),
+            quarantine_dir: self.quarantine_dir(),
         }
     }
 

@@ -156,6 +156,8 @@ pub struct Delivery {
     pub max_rows: u32,
     /// The most bytes of one insert.
     pub max_bytes: ByteSize,
+    /// The most inserts that are under way at once, each with up to `max_bytes` in memory.
+    pub max_in_flight: u32,
     /// How long a row may wait for company.
     pub max_age: Span,
     /// The longest pause between two tries of an insert.
@@ -277,6 +279,7 @@ impl Default for Delivery {
         Self {
             max_rows: 100_000,
             max_bytes: ByteSize(48 << 20),
+            max_in_flight: 3,
             max_age: seconds(1),
             max_backoff: seconds(15),
             drain_timeout: seconds(10),

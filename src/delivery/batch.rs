@@ -1,40 +1,46 @@
-//! A run of frames that goes into one insert.
+//! A run of frames that goes into one insert, or into several when ClickHouse refuses a part of it.
 
 use bytes::Bytes;
 
 use super::{
     DeliveryError,
-    frame::Frame,
+    frame::{self, Frame},
+    split::RowRange,
     state::{Narrowed, Plan},
 };
 use crate::{
-    clickhouse::columns,
-    consent::{EligibilityReason, TrainingScope},
+    clickhouse::{
+        columns,
+        native::{BlockError, take_rows},
+    },
+    consent::{Decision, EligibilityReason, TrainingScope},
     spool::{Position, Reader},
 };
 
-/// The limits of a batch. A single frame may exceed rows and bytes.
+/// The limits of a batch. A single frame may exceed them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    pub(super) max_frames: usize,
     pub(super) max_rows: u32,
     pub(super) max_bytes: u64,
 }
 
 impl Limits {
-    pub(super) const NONE: Self = Self { max_frames: usize::MAX, max_rows: u32::MAX, max_bytes: u64::MAX };
+    pub(super) const NONE: Self = Self { max_rows: u32::MAX, max_bytes: u64::MAX };
 }
 
 /// Frames in the order of the spool.
+#[derive(Debug)]
 pub(super) struct Batch {
     pub(super) start: Position,
+    /// Where the last frame ends; where the batch starts, if there is none.
     pub(super) end: Position,
     pub(super) rows: u32,
-    pub(super) frames: Vec<Frame>,
+    frames: Vec<Frame>,
 }
 
 impl Batch {
-    /// Reads frames from `start` up to `until`, or to the first limit. Blocks on the disk.
+    /// Reads the frames that start from `start` on and before `until`, up to the first limit. Blocks
+    /// on the disk.
     pub(super) fn read(
         reader: &Reader,
         start: Position,
@@ -43,8 +49,8 @@ impl Batch {
     ) -> Result<Self, DeliveryError> {
         let mut batch = Self { start, end: start, rows: 0, frames: Vec::new() };
         let mut bytes = 0;
-        while batch.end < until && batch.frames.len() < limits.max_frames {
-            let Some(found) = reader.read_from(batch.end)? else { break };
+        while batch.end < until {
+            let Some(found) = reader.read_from(batch.end)?.filter(|it| it.position < until) else { break };
             let frame = Frame::parse(&found.payload)
                 .map_err(|source| DeliveryError::Frame { position: found.position.0, source })?;
             let rows = batch.rows.saturating_add(frame.rows);
@@ -60,11 +66,13 @@ impl Batch {
         Ok(batch)
     }
 
+    /// Whether there is nothing in it but damage, if anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
     /// The rows that the seal narrows, by a decision for each eligible row.
-    pub(super) fn seal(
-        &self,
-        decide: impl Fn(&super::frame::SealRecord) -> crate::consent::Decision,
-    ) -> Vec<Narrowed> {
+    pub(super) fn seal(&self, decide: impl Fn(&frame::SealRecord) -> Decision) -> Vec<Narrowed> {
         let mut narrowed = Vec::new();
         let mut first_row = 0;
         for frame in &self.frames {
@@ -74,9 +82,12 @@ impl Batch {
         narrowed
     }
 
-    /// The body of the insert that a plan of this batch describes: its blocks, one after the other,
-    /// sealed.
-    pub(super) fn body(&self, plan: &Plan) -> Bytes {
+    /// The body of an insert of some of the rows of the plan that describes this batch: its blocks,
+    /// one after the other, sealed. The same rows always give the same bytes.
+    ///
+    /// # Errors
+    /// A block, of which only a part is asked for, cannot be taken apart.
+    pub(super) fn body(&self, plan: &Plan, rows: RowRange) -> Result<Bytes, BlockError> {
         let mut body = Vec::with_capacity(self.frames.iter().map(|frame| frame.native.len()).sum());
         let mut narrowed = plan.narrowed.iter().peekable();
         let mut first_row = 0;
@@ -95,8 +106,16 @@ impl Batch {
                 columns::patch_scope(block, &frame.offsets, row - first_row, scope);
                 columns::patch_reason(block, &frame.offsets, row - first_row, reason);
             }
+            let wanted = rows.start.max(first_row)..rows.end.min(end_row);
+            if wanted.is_empty() {
+                body.truncate(at);
+            } else if wanted != (first_row..end_row) {
+                let part = take_rows(block, &[wanted.start - first_row..wanted.end - first_row])?;
+                body.truncate(at);
+                body.extend_from_slice(&part);
+            }
             first_row = end_row;
         }
-        body.into()
+        Ok(body.into())
     }
 }

@@ -1,19 +1,27 @@
 //! From the spool to ClickHouse.
 //!
-//! One loop, one insert at a time:
+//! One loop plans, and keeps a few inserts in flight:
 //!
-//! 1. Repeat the insert that a plan on disk describes, if there is one ([`state`]).
-//! 2. Note how far the spool is durable, and the local time; wait until the consent watermark has
+//! 1. Note how far the spool is durable, and the local time; wait until the consent watermark has
 //!    passed that time, so that every change acknowledged before the receipt of any of these rows
-//!    is known.
-//! 3. Read frames ([`frame`]) up to the limits of an insert, and decide their eligible rows again
+//!    is known (`horizon`).
+//! 2. Read frames ([`frame`]) up to the limits of an insert, and decide their eligible rows again
 //!    ([`seal`](mod@seal)).
-//! 4. Make the plan durable, then insert under a token that depends on positions alone. What is
-//!    transient or unknown is tried again for ever, byte for byte; what ClickHouse refuses for good
-//!    is narrowed down to a frame and put into quarantine ([`quarantine`]).
-//! 5. Make the cursor durable, and let the spool remove what lies before it.
+//! 3. Make the plan durable ([`state`]), then insert under a token that depends on positions alone
+//!    (`insert`). What is transient or unknown is tried again for ever, byte for byte, with fewer
+//!    inserts in flight while ClickHouse is overloaded (`pace`). After a restart the plans on disk are
+//!    carried out before new ones are made.
+//! 4. What ClickHouse refuses for good is halved until it takes all but the rows to blame ([`split`]),
+//!    and those are put into quarantine ([`quarantine`]). The halves are part of the plan, so a
+//!    restart goes on with the same halves.
+//! 5. Make the cursor durable, and let the spool remove what lies before it. Inserts may end in any
+//!    order; the cursor passes an insert when all before it have ended too.
+//!
+//! On a full disk, state and quarantine are written with the room of the spool's reserve. If that is spent
+//! too, delivery waits for room.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -23,16 +31,21 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clickhouse::Client,
+    clickhouse::{Client, native::BlockError},
     consent::{PolicyStore, Replica},
     spool::{self, Position},
 };
 
+mod backoff;
 mod batch;
 pub mod frame;
-mod quarantine;
+mod horizon;
+mod insert;
+mod pace;
+pub mod quarantine;
 mod run;
 pub mod seal;
+pub mod split;
 pub mod state;
 
 pub use frame::EventEncoder;
@@ -45,6 +58,8 @@ pub struct Options {
     pub max_rows: u32,
     /// The most bytes of one insert.
     pub max_bytes: u64,
+    /// The most inserts that are under way at once.
+    pub max_in_flight: usize,
     /// How long a row may wait for company.
     pub max_age: Duration,
     /// The longest pause between two tries.
@@ -69,6 +84,16 @@ pub enum DeliveryError {
         position: u64,
         /// Why.
         source: frame::FrameError,
+    },
+    /// A refused block cannot be taken apart.
+    #[error("an insert from {start} to {end} was refused, and its blocks cannot be taken apart")]
+    Block {
+        /// Where the insert starts in the spool.
+        start: u64,
+        /// Where it ends.
+        end: u64,
+        /// Why.
+        source: BlockError,
     },
     /// The plan on disk does not fit the spool.
     #[error(
@@ -104,16 +129,21 @@ pub struct Delivery {
     options: Options,
     client: Client,
     reader: Arc<spool::Reader>,
+    reserve: spool::Reserve,
     file: StateFile,
     state: state::State,
+    /// The state as it is on the disk; none if that is not known.
+    stored: Option<state::State>,
+    /// Everything before it belongs to a plan, or is done.
+    planned: Position,
+    /// Where those plans start whose inserts are in flight.
+    under_way: HashSet<u64>,
+    pace: Arc<pace::Pace>,
     replica: Replica,
     policies: Arc<PolicyStore>,
     cursor: watch::Sender<Position>,
-    held_since: watch::Sender<Option<Instant>>,
-    finish: CancellationToken,
+    horizon: horizon::Horizon,
     finished: CancellationToken,
-    /// Up to here, frames are inserted one by one, to find the one that is refused.
-    one_by_one_until: u64,
 }
 
 /// Watches and ends a delivery that runs.

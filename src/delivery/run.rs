@@ -1,41 +1,42 @@
-//! The loop.
+//! The loop: it alone plans inserts, and keeps the state; the inserts themselves are tasks.
 
 use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Delivery, DeliveryError, Handle, Options,
+    backoff::Backoff,
     batch::{Batch, Limits},
-    quarantine,
-    state::{Plan, State, StateFile},
+    horizon::Horizon,
+    insert::{Insert, Outcome},
+    pace::Pace,
+    quarantine::{self, RefusedRows},
+    split::{Refused, RowRange, Split},
+    state::{Narrowed, Plan, Progress, State, StateFile},
 };
-#[cfg(feature = "mutations")]
-use crate::mutation;
 use crate::{
-    clickhouse::{Client, Error, ErrorClass, columns},
+    clickhouse::{Client, Error},
     consent::{PolicyStore, Replica},
     event::Micros,
-    spool::{Position, Reader},
+    spool::{self, Position, Reader, Reserve},
     telemetry,
 };
 
-/// The pause before the second try of an insert.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// The table of events.
-const TABLE: &str = "events";
+/// The pause before a full disk is asked again.
+const FIRST_PAUSE_WHEN_FULL: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE_WHEN_FULL: Duration = Duration::from_secs(5);
 
-/// How an insert ended.
-enum Inserted {
-    Confirmed,
-    Refused(Error),
-}
+/// Inserts in flight. They are cut short with this.
+type Inserts = JoinSet<(Insert, Outcome)>;
 
 impl Delivery {
     /// Puts delivery together, where its state says that it was.
@@ -46,6 +47,7 @@ impl Delivery {
         options: Options,
         client: Client,
         reader: Arc<Reader>,
+        reserve: Reserve,
         file: StateFile,
         mut state: State,
         replica: Replica,
@@ -56,20 +58,32 @@ impl Delivery {
             return Err(DeliveryError::OtherSpool);
         }
         state.spool_id = Some(spool_id);
+        // A full disk may have no room for a folder when it is needed; and what fails now may work then.
+        let _ = std::fs::create_dir_all(&options.quarantine_dir);
         let (cursor, _) = watch::channel(Position(state.cursor));
+        let horizon = Horizon {
+            options: options.clone(),
+            reader: Arc::clone(&reader),
+            replica: replica.clone(),
+            held_since: watch::Sender::new(None),
+            finish: CancellationToken::new(),
+        };
         Ok(Self {
+            pace: Arc::new(Pace::new(options.max_in_flight)),
             options,
             client,
             reader,
-            file,
+            file: file.with_reserve(reserve.clone()),
+            reserve,
+            planned: state.planned(),
+            stored: None,
             state,
             replica,
             policies,
             cursor,
-            held_since: watch::Sender::new(None),
-            finish: CancellationToken::new(),
+            horizon,
+            under_way: HashSet::new(),
             finished: CancellationToken::new(),
-            one_by_one_until: 0,
         })
     }
 
@@ -78,8 +92,8 @@ impl Delivery {
     pub fn handle(&self) -> Handle {
         Handle {
             cursor: self.cursor.subscribe(),
-            held_since: self.held_since.subscribe(),
-            finish: self.finish.clone(),
+            held_since: self.horizon.held_since.subscribe(),
+            finish: self.horizon.finish.clone(),
             finished: self.finished.clone(),
         }
     }
@@ -87,72 +101,111 @@ impl Delivery {
     /// Runs until [`Handle::finish`] is called and all that is durable is delivered.
     ///
     /// # Errors
-    /// The disk fails. ClickHouse's faults are tried again for ever.
+    /// The disk fails. ClickHouse's faults, and a full disk, are tried again for ever.
     pub async fn run(mut self) -> Result<(), DeliveryError> {
         let _finished = self.finished.clone().drop_guard();
-        if let Some(plan) = self.state.plan.clone() {
-            self.repeat(plan).await?;
+        if !self.state.plans.is_empty() {
+            tracing::info!(inserts = self.state.plans.len(), "repeating the inserts that were under way");
         }
+        let finish = self.horizon.finish.clone();
+        let mut inserts = Inserts::new();
+        let mut sealable = self.planned;
+        let mut next = self.horizon.next(sealable);
         loop {
-            let finishing = self.finish.is_cancelled();
-            let cursor = Position(self.state.cursor);
-            if self.reader.durable_end() <= cursor {
-                if finishing {
-                    return Ok(());
+            for insert in self.due(inserts.len(), sealable).await? {
+                let (client, pace) = (self.client.clone(), Arc::clone(&self.pace));
+                inserts.spawn(insert.carry_out(client, pace, self.options.max_backoff));
+            }
+            let finishing = finish.is_cancelled();
+            if finishing && inserts.is_empty() && self.planned >= self.reader.durable_end() {
+                return Ok(());
+            }
+            tokio::select! {
+                Some(ended) = inserts.join_next() => {
+                    self.settle(ended?).await?;
+                    // One write of the state serves all that have ended.
+                    while let Some(ended) = inserts.try_join_next() {
+                        self.settle(ended?).await?;
+                    }
                 }
-                tokio::select! {
-                    () = self.reader.wait_durable_past(cursor) => self.gather(cursor).await,
-                    () = self.finish.cancelled() => {}
+                until = &mut next => {
+                    sealable = until;
+                    next = self.horizon.next(until);
                 }
-                continue;
-            }
-            // Everything up to here was received before this moment.
-            let until = self.reader.durable_end();
-            let received_by = Instant::now();
-            self.held_since.send_replace(Some(received_by));
-            self.wait_for_watermark(received_by).await;
-            self.held_since.send_replace(None);
-            telemetry::consent_held(received_by.elapsed());
-            while self.state.cursor < until.0 {
-                self.deliver_next(until).await?;
-            }
-            if !finishing {
-                self.gather(Position(self.state.cursor)).await;
+                () = finish.cancelled(), if !finishing => {}
             }
         }
     }
 
-    /// Waits for company for rows that are there, until there are enough of them or they are old
-    /// enough.
-    async fn gather(&self, cursor: Position) {
-        let enough = Position(cursor.0.saturating_add(self.options.max_bytes));
-        tokio::select! {
-            () = self.reader.wait_durable_past(enough) => {}
-            () = tokio::time::sleep(self.options.max_age) => {}
-            () = self.finish.cancelled() => {}
+    /// The inserts to begin now: those that were begun before, then new ones as far as the spool may
+    /// be sealed. Their plans are durable, and what is done is given back to the spool.
+    async fn due(&mut self, in_flight: usize, sealable: Position) -> Result<Vec<Insert>, DeliveryError> {
+        let mut due = Vec::new();
+        while in_flight + due.len() < self.pace.limit() {
+            let waiting =
+                self.state.plans.iter().position(|plan| {
+                    plan.progress != Progress::Done && !self.under_way.contains(&plan.start)
+                });
+            let begun = match waiting {
+                Some(at) => self.begin_again(at).await?,
+                None if self.planned < sealable => self.begin_next(sealable).await?,
+                None => break,
+            };
+            if let Some(insert) = begun {
+                self.under_way.insert(insert.plan);
+                due.push(insert);
+            }
         }
+        self.save().await?;
+        Ok(due)
     }
 
-    /// Waits until the view of consent shows all that was acknowledged before `received_by`.
-    async fn wait_for_watermark(&self, received_by: Instant) {
-        #[cfg(feature = "mutations")]
-        if mutation::active() == Some(mutation::Mutation::NoWatermarkWait) {
-            return;
+    /// Plans the next insert; none if only damage comes next.
+    async fn begin_next(&mut self, sealable: Position) -> Result<Option<Insert>, DeliveryError> {
+        let limits = Limits { max_rows: self.options.max_rows, max_bytes: self.options.max_bytes };
+        let batch = self.read(self.planned, sealable, limits).await?;
+        if batch.is_empty() {
+            // The reader has put it into quarantine.
+            self.planned = sealable;
+            self.move_cursor();
+            return Ok(None);
         }
-        self.replica.request_refresh();
-        let mut watermark = self.replica.watermark();
-        // The sender lives in the replica that this holds, so waiting cannot fail.
-        let _ = watermark.wait_for(|at| at.is_some_and(|at| at >= received_by)).await;
+        let plan = self.plan(&batch, batch.end.0);
+        self.planned = batch.end;
+        let insert = self.insert(&batch, &plan)?;
+        self.state.plans.push(plan);
+        Ok(insert)
     }
 
-    /// Repeats the insert that was under way when the process ended.
-    async fn repeat(&mut self, plan: Plan) -> Result<(), DeliveryError> {
-        tracing::info!(start = plan.start, end = plan.end, "repeating the insert that was under way");
+    /// Repeats an insert, or goes on with one that was refused.
+    async fn begin_again(&mut self, at: usize) -> Result<Option<Insert>, DeliveryError> {
+        let mut plan = self.state.plans[at].clone();
         let batch = self.read(Position(plan.start), Position(plan.end), Limits::NONE).await?;
-        if batch.end.0 != plan.end {
+        if batch.end.0 > plan.end {
             return Err(DeliveryError::PlanMismatch { start: plan.start, end: plan.end });
         }
-        self.carry_out(batch, plan).await
+        // The program before did not say how many there were; then the end has to tell.
+        if plan.rows == 0 && batch.end.0 == plan.end {
+            plan.rows = batch.rows;
+        }
+        if batch.is_empty() {
+            plan.progress = Progress::Done;
+        } else if batch.rows != plan.rows {
+            // Rows were damaged on the disk since the plan was made, so its row numbers mean nothing
+            // any more. What is left is decided anew. If the insert had taken effect, the token, which
+            // stays the same, keeps these rows from coming twice.
+            tracing::error!(
+                planned = plan.rows,
+                left = batch.rows,
+                "rows of an insert that was under way are damaged; the rest of it is delivered"
+            );
+            self.horizon.wait_for_watermark(Instant::now()).await;
+            plan = self.plan(&batch, plan.end);
+        }
+        let insert = self.insert(&batch, &plan)?;
+        self.state.plans[at] = plan;
+        self.move_cursor();
+        Ok(insert)
     }
 
     async fn read(&self, start: Position, until: Position, limits: Limits) -> Result<Batch, DeliveryError> {
@@ -160,130 +213,164 @@ impl Delivery {
         spawn_blocking(move || Batch::read(&reader, start, until, limits)).await?
     }
 
-    async fn deliver_next(&mut self, until: Position) -> Result<(), DeliveryError> {
-        let one_by_one = self.state.cursor < self.one_by_one_until;
-        let limits = Limits {
-            max_frames: if one_by_one { 1 } else { usize::MAX },
-            max_rows: self.options.max_rows,
-            max_bytes: self.options.max_bytes,
-        };
-        let batch = self.read(Position(self.state.cursor), until, limits).await?;
-        if batch.frames.is_empty() {
-            // Nothing but damage that the reader has put into quarantine.
-            return self.advance(until).await;
-        }
+    /// Seals a batch.
+    fn plan(&self, batch: &Batch, end: u64) -> Plan {
         let policies = self.policies.versions();
         let now = Micros::now();
-        let narrowed = batch.seal(|record| {
+        let narrowed: Vec<Narrowed> = batch.seal(|record| {
             let policy = policies.at(record.received_at.unwrap_or(now));
             self.replica.decide_for_seal(policy, record)
         });
-        let plan = Plan { start: batch.start.0, end: batch.end.0, sealed_at: now.0, narrowed };
-        self.state.plan = Some(plan.clone());
-        self.store().await?;
-        self.carry_out(batch, plan).await
+        let (start, rows) = (batch.start.0, batch.rows);
+        Plan { start, end, rows, sealed_at: now.0, narrowed, progress: Progress::Whole }
     }
 
-    async fn carry_out(&mut self, batch: Batch, plan: Plan) -> Result<(), DeliveryError> {
-        let rows = u64::from(batch.rows);
-        let body = batch.body(&plan);
-        let started = Instant::now();
-        let narrowed = plan.narrowed.len() as u64;
-        match self.insert(&plan, body.clone()).await {
-            Inserted::Confirmed => {
-                telemetry::delivered(rows, narrowed, started.elapsed().as_secs_f64());
-                tracing::debug!(rows, narrowed, elapsed = ?started.elapsed(), "inserted");
-                self.advance(batch.end).await
-            }
-            Inserted::Refused(error) if batch.frames.len() > 1 => {
-                tracing::warn!(%error, rows, "an insert was refused; looking for the frame that is to blame");
-                self.one_by_one_until = plan.end;
-                self.state.plan = None;
-                self.store().await
-            }
-            Inserted::Refused(error) => {
-                self.put_aside(&plan, rows, &body, &error).await?;
-                self.advance(batch.end).await
-            }
-        }
+    /// What to insert of a plan next; none when it is done.
+    fn insert(&self, batch: &Batch, plan: &Plan) -> Result<Option<Insert>, DeliveryError> {
+        let Some(rows) = plan.current() else { return Ok(None) };
+        let body = batch.body(plan, rows).map_err(|source| DeliveryError::Block {
+            start: plan.start,
+            end: plan.end,
+            source,
+        })?;
+        let token = plan.token(self.reader.spool_id(), rows);
+        Ok(Some(Insert { plan: plan.start, rows, token, body }))
     }
 
-    /// Inserts until ClickHouse has confirmed, or refused for good.
-    async fn insert(&self, plan: &Plan, body: Bytes) -> Inserted {
-        let token = plan.token(self.reader.spool_id());
-        let mut backoff = FIRST_BACKOFF;
-        loop {
-            let tried =
-                self.client.insert_native(TABLE, columns::INSERT_COLUMNS, body.clone(), &token, &[]).await;
-            let Err(error) = tried else { return Inserted::Confirmed };
-            let outcome = match error.class() {
-                ErrorClass::Permanent => {
-                    telemetry::insert_failed("refused");
-                    return Inserted::Refused(error);
-                }
-                ErrorClass::Transient => "transient",
-                ErrorClass::Ambiguous => "unknown",
-            };
-            telemetry::insert_failed(outcome);
-            let pause = jittered(backoff);
-            tracing::warn!(%error, outcome, ?pause, "an insert did not go through; the same again after a pause");
-            tokio::time::sleep(pause).await;
-            backoff = (backoff * 2).min(self.options.max_backoff);
+    /// Takes note of how an insert ended.
+    async fn settle(&mut self, (insert, outcome): (Insert, Outcome)) -> Result<(), DeliveryError> {
+        self.under_way.remove(&insert.plan);
+        let Some(at) = self.state.plans.iter().position(|plan| plan.start == insert.plan) else {
+            return Ok(());
+        };
+        match outcome {
+            Outcome::Confirmed => {
+                let plan = &mut self.state.plans[at];
+                let narrowed = plan.narrowed.iter().filter(|it| insert.rows.contains(it.0)).count();
+                telemetry::delivered(u64::from(insert.rows.len()), narrowed as u64);
+                tracing::debug!(rows = insert.rows.len(), narrowed, token = insert.token, "inserted");
+                plan.settled();
+            }
+            Outcome::Refused(error) => self.refused(at, &insert, &error).await?,
         }
+        self.move_cursor();
+        Ok(())
+    }
+
+    /// Has a refused insert taken apart, or puts its rows aside when there is no apart.
+    async fn refused(&mut self, at: usize, insert: &Insert, error: &Error) -> Result<(), DeliveryError> {
+        let plan = &mut self.state.plans[at];
+        let put_aside = match &mut plan.progress {
+            Progress::Split(split) => split.refused() == Refused::PutAside,
+            Progress::Whole if plan.rows > 1 => {
+                tracing::warn!(%error, rows = plan.rows, "an insert was refused; looking for the rows that are to blame");
+                plan.progress = Progress::Split(Split::of(plan.rows));
+                false
+            }
+            Progress::Whole | Progress::Done => true,
+        };
+        if put_aside {
+            let (start, end) = (plan.start, plan.end);
+            self.put_aside(start, end, insert, error).await?;
+            self.state.plans[at].settled();
+        }
+        Ok(())
     }
 
     async fn put_aside(
         &self,
-        plan: &Plan,
-        rows: u64,
-        body: &Bytes,
+        start: u64,
+        end: u64,
+        insert: &Insert,
         error: &Error,
     ) -> Result<(), DeliveryError> {
         let dir = self.options.quarantine_dir.clone();
-        let (start, end, body) = (plan.start, plan.end, body.clone());
-        let (code, message) = (error.code(), error.to_string());
-        let kept = spawn_blocking(move || {
-            let refused = quarantine::Refused {
-                start,
-                end,
-                rows,
-                body: &body,
-                table: TABLE,
-                columns: columns::INSERT_COLUMNS,
-                code,
-                message: &message,
-            };
-            quarantine::keep(&dir, &refused)
-        })
-        .await?
-        .map_err(|source| DeliveryError::Quarantine { path: self.options.quarantine_dir.clone(), source })?;
-        telemetry::quarantined(rows);
-        tracing::error!(%error, rows, file = %kept.display(), "ClickHouse refused rows for good; they are in quarantine");
+        let rows = insert.rows;
+        let mut backoff = Backoff::new(FIRST_PAUSE_WHEN_FULL, LONGEST_PAUSE_WHEN_FULL);
+        let kept = loop {
+            let (into, body, reserve) = (dir.clone(), insert.body.clone(), self.reserve.clone());
+            let refused = RefusedRows::new(self.reader.spool_id(), start, end, rows, error);
+            match spawn_blocking(move || quarantine::keep(&into, Some(&reserve), &refused, &body)).await? {
+                Ok(kept) => break kept,
+                Err(error) if spool::is_out_of_space(&error) => {
+                    wait_for_room(&mut backoff, "refused rows cannot be put into quarantine").await;
+                }
+                Err(source) => return Err(DeliveryError::Quarantine { path: dir, source }),
+            }
+        };
+        telemetry::quarantined(u64::from(rows.len()));
+        tracing::error!(
+            %error,
+            rows = rows.len(),
+            file = %kept.display(),
+            "ClickHouse refused rows for good; they are in quarantine, see `assent spool quarantine list`"
+        );
         Ok(())
     }
 
-    /// Makes it durable that everything before `to` is done with, and gives its space back.
-    async fn advance(&mut self, to: Position) -> Result<(), DeliveryError> {
-        self.state.cursor = to.0;
-        self.state.plan = None;
-        self.store().await?;
-        self.cursor.send_replace(to);
-        let reader = Arc::clone(&self.reader);
-        if let Err(error) = spawn_blocking(move || reader.release(to)).await? {
-            tracing::error!(%error, "delivered segments of the spool cannot be removed");
+    /// Forgets what is done at the front.
+    fn move_cursor(&mut self) {
+        let done = self.state.plans.iter().take_while(|plan| plan.progress == Progress::Done).count();
+        self.state.plans.drain(..done);
+        self.state.cursor = self.state.plans.first().map_or(self.planned.0, |plan| plan.start);
+    }
+
+    /// Makes the state durable, and then gives back the space of what is done.
+    async fn save(&mut self) -> Result<(), DeliveryError> {
+        if self.stored.as_ref() == Some(&self.state) {
+            return Ok(());
+        }
+        let mut backoff = Backoff::new(FIRST_PAUSE_WHEN_FULL, LONGEST_PAUSE_WHEN_FULL);
+        loop {
+            let (file, state) = (self.file.clone(), self.state.clone());
+            match spawn_blocking(move || file.store(&state)).await? {
+                Ok(()) => break,
+                Err(error) if error.is_out_of_space() => {
+                    wait_for_room(&mut backoff, "delivery's state cannot be written").await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.stored = Some(self.state.clone());
+        let cursor = Position(self.state.cursor);
+        if *self.cursor.borrow() != cursor {
+            self.cursor.send_replace(cursor);
+            let (reader, reserve) = (Arc::clone(&self.reader), self.reserve.clone());
+            let released = spawn_blocking(move || {
+                let released = reader.release(cursor);
+                reserve.refill();
+                released
+            });
+            if let Err(error) = released.await? {
+                tracing::error!(%error, "delivered segments of the spool cannot be removed");
+            }
         }
         Ok(())
     }
+}
 
-    async fn store(&self) -> Result<(), DeliveryError> {
-        let (file, state) = (self.file.clone(), self.state.clone());
-        Ok(spawn_blocking(move || file.store(&state)).await??)
+/// A full disk passes; nothing is lost while it lasts, and nothing is delivered.
+async fn wait_for_room(backoff: &mut Backoff, what: &'static str) {
+    let pause = backoff.next();
+    tracing::error!(?pause, "the disk is full: {what}; delivery goes on when there is room");
+    tokio::time::sleep(pause).await;
+}
+
+impl Plan {
+    /// The part under way is in ClickHouse, or in quarantine.
+    fn settled(&mut self) {
+        if let Progress::Split(split) = &mut self.progress {
+            split.settled();
+            if split.current().is_some() {
+                return;
+            }
+        }
+        self.progress = Progress::Done;
     }
 }
 
-/// Half of the pause to all of it, so that collectors which failed together do not come back
-/// together.
-fn jittered(pause: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish() % 1_000;
-    pause / 2 + pause / 2 * u32::try_from(random).unwrap_or(0) / 1_000
+impl RowRange {
+    fn contains(self, row: u32) -> bool {
+        (self.start..self.end).contains(&row)
+    }
 }

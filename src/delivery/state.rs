@@ -1,9 +1,12 @@
-//! Delivery's memory on disk: how far it has come, and the insert that it is about to make.
+//! Delivery's memory on disk: how far it has come, and the inserts that it is making.
 //!
 //! The plan of an insert is durable before the insert is sent. Whatever happens then (a kill, a lost
 //! reply), the next try sends the same rows, sealed the same way, under the same token, and
 //! ClickHouse keeps one of the two. Deciding anew after a restart could put a row whose author
 //! changed their mind in between into a second partition, where the token does not reach.
+//!
+//! The file is `delivery.json` in the spool's folder, replaced whole each time. A program from before
+//! several inserts were in flight wrote version 1, with one plan at most; it is read, and never written.
 
 use std::{
     io,
@@ -13,10 +16,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::spool::{Position, fs::write_atomically};
+use super::split::{RowRange, Split};
+use crate::spool::{self, Position, Reserve, fs::write_atomically};
 
 /// The layout's version.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Delivery's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,22 +31,42 @@ pub struct State {
     pub spool_id: Option<Uuid>,
     /// Everything before it is in ClickHouse, or in quarantine.
     pub cursor: u64,
-    /// The insert under way, if any. It starts at the cursor.
-    pub plan: Option<Plan>,
+    /// The inserts from the cursor on that were begun, in the order of their positions. They do not
+    /// overlap, and the first one is not done.
+    pub plans: Vec<Plan>,
 }
 
 /// An insert, so described that it can be repeated to the byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// Where its first frame starts.
+    /// Where its first frame starts, or the damage before it.
     pub start: u64,
     /// Where its last frame ends.
     pub end: u64,
+    /// How many rows it has; 0 if the program that made the plan did not say.
+    #[serde(default)]
+    pub rows: u32,
     /// The column `sealed_at` of all its rows, in microseconds since the epoch.
     pub sealed_at: i64,
     /// The rows whose scope the seal narrowed, counted from the first row of the plan.
     pub narrowed: Vec<Narrowed>,
+    /// What has come of it.
+    #[serde(default)]
+    pub progress: Progress,
+}
+
+/// What has come of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// It goes into one insert, which is not known to have ended.
+    #[default]
+    Whole,
+    /// ClickHouse refused it for good. It goes in by parts, so that the rows to blame are found.
+    Split(Split),
+    /// All of it is in ClickHouse, or in quarantine.
+    Done,
 }
 
 /// A row that the seal narrowed: its number, `training_scope` and `eligibility_reason`.
@@ -50,10 +74,30 @@ pub struct Plan {
 pub struct Narrowed(pub u32, pub i8, pub i8);
 
 impl Plan {
-    /// The token that ClickHouse deduplicates by. It depends on the position in the spool alone.
+    /// The rows to insert next; none when it is done.
     #[must_use]
-    pub fn token(&self, spool_id: Uuid) -> String {
-        format!("{spool_id}:{}-{}", self.start, self.end)
+    pub fn current(&self) -> Option<RowRange> {
+        match &self.progress {
+            Progress::Whole => Some(self.all()),
+            Progress::Split(split) => split.current(),
+            Progress::Done => None,
+        }
+    }
+
+    /// All of its rows.
+    #[must_use]
+    pub const fn all(&self) -> RowRange {
+        RowRange { start: 0, end: self.rows }
+    }
+
+    /// The token that ClickHouse deduplicates by. It depends on the place in the spool alone.
+    #[must_use]
+    pub fn token(&self, spool_id: Uuid, rows: RowRange) -> String {
+        let whole = format!("{spool_id}:{}-{}", self.start, self.end);
+        match &self.progress {
+            Progress::Split(_) => format!("{whole}:{}-{}", rows.start, rows.end),
+            Progress::Whole | Progress::Done => whole,
+        }
     }
 }
 
@@ -79,6 +123,17 @@ pub enum StateError {
         /// What is wrong.
         message: String,
     },
+    /// A newer version of this program wrote it.
+    #[error(
+        "delivery's state {path} has version {version}, and this program knows none above {VERSION}: \
+         run the newer program"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
     /// The file cannot be written.
     #[error("delivery's state {path} cannot be written: {source}")]
     Write {
@@ -89,23 +144,39 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    /// Whether the disk was full, which passes.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if spool::is_out_of_space(source))
+    }
+}
+
 /// The file that holds the state.
 #[derive(Clone, Debug)]
 pub struct StateFile {
     path: PathBuf,
+    reserve: Option<Reserve>,
 }
 
 impl StateFile {
     /// The file in a spool's folder.
     #[must_use]
     pub fn in_dir(spool_dir: &Path) -> Self {
-        Self { path: spool_dir.join("delivery.json") }
+        Self { path: spool_dir.join("delivery.json"), reserve: None }
+    }
+
+    /// The same, written with the room of the spool's reserve if need be: a spool whose state cannot be
+    /// written on a full disk would never drain, and the disk would stay full.
+    #[must_use]
+    pub fn with_reserve(self, reserve: Reserve) -> Self {
+        Self { reserve: Some(reserve), ..self }
     }
 
     /// Reads it; the beginning, if there is none.
     ///
     /// # Errors
-    /// It cannot be read, or is damaged.
+    /// It cannot be read, is damaged, or was written by a newer program.
     pub fn load(&self) -> Result<State, StateError> {
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -113,13 +184,17 @@ impl StateFile {
             Err(source) => return Err(StateError::Read { path: self.path.clone(), source }),
         };
         let damaged = |message: String| StateError::Damaged { path: self.path.clone(), message };
-        let state: State = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if state.version != VERSION {
-            return Err(damaged(format!("it has version {}, not {VERSION}", state.version)));
-        }
-        if state.plan.as_ref().is_some_and(|plan| plan.start != state.cursor || plan.end <= plan.start) {
-            return Err(damaged("its plan does not start at its cursor".to_owned()));
-        }
+        let unreadable = |error: serde_json::Error| damaged(error.to_string());
+        let Versioned { version } = serde_json::from_str(&text).map_err(unreadable)?;
+        let state = match version {
+            1 => serde_json::from_str::<version_1::State>(&text).map_err(unreadable)?.into(),
+            VERSION => serde_json::from_str::<State>(&text).map_err(unreadable)?,
+            version if version > VERSION => {
+                return Err(StateError::Version { path: self.path.clone(), version });
+            }
+            version => return Err(damaged(format!("there is no version {version}"))),
+        };
+        state.check().map_err(|rule| damaged(rule.to_owned()))?;
         Ok(state)
     }
 
@@ -130,7 +205,43 @@ impl StateFile {
     pub fn store(&self, state: &State) -> Result<(), StateError> {
         let failed = |source| StateError::Write { path: self.path.clone(), source };
         let text = serde_json::to_vec(state).map_err(|error| failed(error.into()))?;
-        write_atomically(&self.path, &text).map_err(failed)
+        match &self.reserve {
+            Some(reserve) => reserve.write_atomically(&self.path, &text),
+            None => write_atomically(&self.path, &text),
+        }
+        .map_err(failed)
+    }
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// One insert at a time, whole or not at all.
+mod version_1 {
+    use serde::Deserialize;
+    use uuid::Uuid;
+
+    use super::Plan;
+
+    #[derive(Deserialize)]
+    pub(super) struct State {
+        spool_id: Option<Uuid>,
+        cursor: u64,
+        plan: Option<Plan>,
+    }
+
+    impl From<State> for super::State {
+        fn from(old: State) -> Self {
+            Self {
+                spool_id: old.spool_id,
+                cursor: old.cursor,
+                plans: old.plan.into_iter().collect(),
+                ..Self::beginning()
+            }
+        }
     }
 }
 
@@ -138,13 +249,35 @@ impl State {
     /// Nothing delivered yet.
     #[must_use]
     pub const fn beginning() -> Self {
-        Self { version: VERSION, spool_id: None, cursor: 0, plan: None }
+        Self { version: VERSION, spool_id: None, cursor: 0, plans: Vec::new() }
     }
 
-    /// The lowest position that was never handed out, so far as delivery knows.
+    /// Everything before it belongs to a plan, or is done.
     #[must_use]
-    pub fn min_next(&self) -> Position {
-        Position(self.plan.as_ref().map_or(self.cursor, |plan| plan.end))
+    pub fn planned(&self) -> Position {
+        Position(self.plans.last().map_or(self.cursor, |plan| plan.end))
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let mut at = self.cursor;
+        for plan in &self.plans {
+            if plan.start < at {
+                return Err("its plans overlap each other, or what is done");
+            }
+            if plan.end <= plan.start {
+                return Err("a plan ends where it starts");
+            }
+            if plan.narrowed.iter().any(|it| plan.rows > 0 && it.0 >= plan.rows) {
+                return Err("a plan narrows a row that it does not have");
+            }
+            if let Progress::Split(split) = &plan.progress
+                && !split.is_of(plan.rows)
+            {
+                return Err("a plan's parts are not parts of it");
+            }
+            at = plan.end;
+        }
+        Ok(())
     }
 }
 
@@ -152,11 +285,24 @@ impl State {
 mod tests {
     use super::*;
 
+    fn plan(start: u64, end: u64) -> Plan {
+        Plan {
+            start,
+            end,
+            rows: 10,
+            sealed_at: 7,
+            narrowed: vec![Narrowed(3, 0, 7)],
+            progress: Progress::Whole,
+        }
+    }
+
     fn planned() -> State {
+        let done = Plan { progress: Progress::Done, ..plan(250, 300) };
+        let split = Plan { progress: Progress::Split(Split::of(10)), ..plan(300, 310) };
         State {
             cursor: 100,
             spool_id: Some(Uuid::nil()),
-            plan: Some(Plan { start: 100, end: 250, sealed_at: 7, narrowed: vec![Narrowed(3, 0, 7)] }),
+            plans: vec![plan(100, 250), done, split],
             ..State::beginning()
         }
     }
@@ -168,29 +314,61 @@ mod tests {
         assert_eq!(file.load().unwrap(), State::beginning());
         file.store(&planned()).unwrap();
         assert_eq!(file.load().unwrap(), planned());
-        assert_eq!(planned().min_next(), Position(250));
+        assert_eq!(planned().planned(), Position(310));
+        assert_eq!(State { cursor: 5, ..State::beginning() }.planned(), Position(5));
+    }
+
+    #[test]
+    fn that_of_the_program_before_is_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::in_dir(dir.path());
+        let id = Uuid::nil();
+        std::fs::write(
+            &file.path,
+            format!(
+                r#"{{"version":1,"spool_id":"{id}","cursor":100,"plan":
+                {{"start":100,"end":250,"sealed_at":7,"narrowed":[[3,0,7]]}}}}"#
+            ),
+        )
+        .unwrap();
+        let expected = State { plans: vec![Plan { rows: 0, ..plan(100, 250) }], ..planned() };
+        assert_eq!(file.load().unwrap(), expected);
+        std::fs::write(&file.path, r#"{"version":1,"spool_id":null,"cursor":7,"plan":null}"#).unwrap();
+        assert_eq!(file.load().unwrap(), State { cursor: 7, ..State::beginning() });
     }
 
     #[test]
     fn damage_is_an_error_and_not_a_fresh_start() {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::in_dir(dir.path());
-        for text in ["", "{}", "{\"version\":2,\"spool_id\":null,\"cursor\":0,\"plan\":null}"] {
+        for text in ["", "{}", r#"{"version":0,"spool_id":null,"cursor":0,"plans":[]}"#] {
             std::fs::write(&file.path, text).unwrap();
             assert!(matches!(file.load(), Err(StateError::Damaged { .. })), "{text}");
         }
-        let mut torn = planned();
-        torn.cursor = 99;
-        file.store(&torn).unwrap();
-        assert!(matches!(file.load(), Err(StateError::Damaged { .. })));
+        std::fs::write(&file.path, r#"{"version":3}"#).unwrap();
+        assert!(matches!(file.load(), Err(StateError::Version { version: 3, .. })));
+        let wrong: [fn(&mut State); 5] = [
+            |state| state.cursor = 101,
+            |state| state.plans[0].end = 100,
+            |state| state.plans[1].start = 249,
+            |state| state.plans[0].narrowed[0].0 = 10,
+            |state| state.plans[2].rows = 9,
+        ];
+        for change in wrong {
+            let mut state = planned();
+            change(&mut state);
+            file.store(&state).unwrap();
+            assert!(matches!(file.load(), Err(StateError::Damaged { .. })), "{state:?}");
+        }
     }
 
     #[test]
-    fn the_token_depends_on_the_position_alone() {
-        let plan = planned().plan.unwrap();
-        let mut other = plan.clone();
-        other.sealed_at = 8;
-        other.narrowed.clear();
-        assert_eq!(plan.token(Uuid::nil()), other.token(Uuid::nil()));
+    fn the_token_depends_on_the_place_alone() {
+        let token = |plan: &Plan| plan.token(Uuid::nil(), plan.current().unwrap());
+        let whole = plan(100, 250);
+        let other = Plan { sealed_at: 8, narrowed: Vec::new(), ..whole.clone() };
+        assert_eq!(token(&whole), token(&other));
+        let split = Plan { progress: Progress::Split(Split::of(10)), ..whole.clone() };
+        assert_ne!(token(&whole), token(&split), "a part is not taken for the whole");
     }
 }

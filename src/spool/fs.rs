@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::{
+    fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs},
+    io::retry_on_intr,
+};
 
 #[cfg(test)]
 pub(crate) mod fault;
@@ -33,6 +36,9 @@ pub(crate) trait File: Debug + Send + Sync {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Cuts the file off.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the file `len` bytes long, all of them with room of their own on the disk. Not every
+    /// file system can.
+    fn allocate(&self, len: u64) -> io::Result<()>;
     /// Makes content and length durable.
     fn sync_data(&self) -> io::Result<()>;
 }
@@ -79,6 +85,10 @@ impl File for fs::File {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        Ok(retry_on_intr(|| fallocate(self, FallocateFlags::empty(), 0, len))?)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -142,6 +152,10 @@ impl Fs for Real {
 
     fn available_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = statvfs(dir)?;
+        if stat.f_blocks == 0 {
+            // Some file systems say nothing; they are not full for that.
+            return Ok(u64::MAX);
+        }
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
@@ -157,6 +171,12 @@ impl Fs for Real {
             file.set_len(0).and_then(|()| file.write_all_at(std::process::id().to_string().as_bytes(), 0));
         Ok(Some(Box::new(file)))
     }
+}
+
+/// Whether the disk or a quota is full, which passes.
+#[must_use]
+pub fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Appends two slices in as few calls as the system takes, one as a rule.
@@ -205,7 +225,8 @@ fn unfinished(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(hidden))
 }
 
-fn remove_if_there(fs: &dyn Fs, path: &Path) -> io::Result<()> {
+/// Removes a file that need not be there.
+pub(super) fn remove_if_there(fs: &dyn Fs, path: &Path) -> io::Result<()> {
     match fs.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

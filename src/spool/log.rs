@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Position,
     frame::{self, Header},
-    fs::{File, Fs, append_all},
+    fs::{File, Fs, append_all, is_out_of_space},
     segment,
     store::{Segment, Store},
 };
@@ -32,6 +32,14 @@ impl From<Broken> for LogError {
     fn from(broken: Broken) -> Self {
         Self::Broken(broken)
     }
+}
+
+/// Where the room for a segment comes from.
+#[derive(Clone, Copy, Debug)]
+enum Room {
+    BesideReserve,
+    /// From the reserve, if there is no other.
+    Reserve,
 }
 
 fn broken(doing: &'static str) -> impl FnOnce(io::Error) -> Broken {
@@ -77,10 +85,11 @@ impl Log {
     fn try_append(&mut self, payload: &[u8], frame_bytes: u64) -> Result<(), LogError> {
         self.make_room(frame_bytes)?;
         if self.has_frames() && self.active.len + frame_bytes > self.segment_bytes {
-            self.rotate()?;
+            self.rotate(Room::BesideReserve)?;
         }
         let header = Header::of(self.active.end(), self.next_seq, payload);
-        match append_all(&*self.file, &header.encode(self.store.spool_id), payload) {
+        let header = header.encode(self.store.spool_id);
+        match self.store.reserve.beside(frame_bytes, || append_all(&*self.file, &header, payload)) {
             Ok(()) => {}
             Err(error) if is_out_of_space(&error) => {
                 self.file.set_len(self.active.len).map_err(broken("cutting off a partial frame"))?;
@@ -115,6 +124,33 @@ impl Log {
         self.store.publish(self.active.end());
     }
 
+    /// Whether all that was appended is released, and there is something to give back.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.has_frames() && self.store.all_released()
+    }
+
+    /// Whether the active segment is worth the syncs of another.
+    pub(super) fn is_large(&self) -> bool {
+        self.active.len > self.segment_bytes / 16
+    }
+
+    /// Begins a segment and removes those before it, all of which is delivered. `false` when the disk
+    /// has no room for the new one.
+    pub(super) fn give_back(&mut self) -> Result<bool, Broken> {
+        // It takes a block and gives many, so the reserve is there again right after.
+        match self.rotate(Room::Reserve) {
+            Ok(()) => {}
+            Err(LogError::Full) => return Ok(false),
+            Err(LogError::Broken(broken)) => return Err(broken),
+        }
+        if let Err((path, error)) = self.store.release(Position(0)) {
+            // It is tried again with the next release.
+            tracing::warn!(%error, path = %path.display(), "a delivered segment of the spool cannot be removed");
+        }
+        self.store.reserve.refill();
+        Ok(true)
+    }
+
     fn has_frames(&self) -> bool {
         self.active.len > segment::HEADER_BYTES as u64
     }
@@ -131,7 +167,7 @@ impl Log {
         }
         // Only a segment that is not the active one can be removed.
         if self.has_frames() && self.store.all_released() {
-            self.rotate()?;
+            self.rotate(Room::BesideReserve)?;
         }
         if let Err((path, error)) = self.store.release(Position(0)) {
             tracing::warn!(%error, path = %path.display(), "a delivered segment of the spool cannot be removed");
@@ -140,12 +176,16 @@ impl Log {
         Ok(())
     }
 
-    fn rotate(&mut self) -> Result<(), LogError> {
+    fn rotate(&mut self, room: Room) -> Result<(), LogError> {
         // Recovery relies on it: only the newest segment can have a torn end.
         self.sync()?;
         let base = self.active.end();
         let store = &self.store;
-        let created = create_segment(&*store.fs, &store.dir, store.spool_id, base, self.next_seq);
+        let create = || create_segment(&*store.fs, &store.dir, store.spool_id, base, self.next_seq);
+        let created = match room {
+            Room::BesideReserve => store.reserve.beside(segment::HEADER_BYTES as u64, create),
+            Room::Reserve => store.reserve.with(create),
+        };
         self.file = created.map_err(|error| {
             if is_out_of_space(&error) { LogError::Full } else { broken("beginning a segment")(error).into() }
         })?;
@@ -160,13 +200,8 @@ fn with_header(frame_bytes: u64) -> u64 {
     frame_bytes + segment::HEADER_BYTES as u64
 }
 
-/// The disk or the quota is full, which passes.
-pub(super) fn is_out_of_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// Begins a segment, durably. When that fails, there is no such file afterwards; when that cannot
-/// be had either, the error is that of the removal.
+/// Begins a segment, durably. When that fails, there is no such file afterwards, also not after a
+/// crash; when that cannot be had either, the error is another than that of a full disk.
 pub(super) fn create_segment(
     fs: &dyn Fs,
     dir: &Path,
@@ -184,7 +219,9 @@ pub(super) fn create_segment(
     match begun {
         Ok(()) => Ok(file),
         Err(error) => {
-            fs.remove(&path)?;
+            // The segment before it may grow beyond this base. A name that came back would cut it off
+            // there.
+            fs.remove(&path).and_then(|()| fs.sync_dir(dir)).map_err(io::Error::other)?;
             Err(error)
         }
     }

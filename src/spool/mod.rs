@@ -17,6 +17,7 @@
 //! | `BASE.seg` | a segment; BASE is its base position in 20 decimal digits |
 //! | `spool.id` | the spool's id, a UUID as text. Made at the first opening, never changed |
 //! | `spool.lock` | locked (`flock`, exclusive) by the process that has the spool open; holds its process id |
+//! | `reserve` | [`Options::reserve_bytes`] of no meaning, whose blocks are given up when the disk is full |
 //! | `quarantine/spool-START-END.damaged` | a copy of the bytes from position START to END |
 //! | `quarantine/BASE.seg` | a segment that held no frame at all and no header |
 //!
@@ -69,10 +70,25 @@
 //! 2. A frame is one append. The next one is not begun before it is synced, under
 //!    [`FsyncPolicy::EveryCommit`].
 //! 3. A segment is synced before the next one is begun, under every policy.
-//! 4. A segment is removed only when all of it was released. The newest stays.
-//! 5. An append for which there is no room is cut off again. Any other fault of the disk, a failed
-//!    sync above all, ends the writer for good: what the system kept is not known. Opening the spool
-//!    anew reads what is really there.
+//! 4. A segment is removed only when all of it was released, the oldest first, and durably before the
+//!    next one is. The newest stays. When all that was appended is released, another is begun, so that
+//!    the last one with frames can be removed too: at once if it is larger than a sixteenth of
+//!    [`Options::segment_bytes`], else when nothing was appended for [`Options::idle_rotation`], and at
+//!    a clean end.
+//! 5. An append for which there is no room is cut off again, and a segment that could not be begun is
+//!    removed, durably. Any other fault of the disk, a failed sync above all, ends the writer for
+//!    good: what the system kept is not known. That holds too for a sync that fails for want of room,
+//!    as it may where blocks are allocated late (NFS, quotas, btrfs): the pages are gone. Opening the
+//!    spool anew reads what is really there.
+//!
+//! ## A full disk
+//!
+//! What was acknowledged stays; appends are refused ([`AppendError::Full`]), and each tries anew, so
+//! room is noticed by itself. Delivery must go on, since it makes room. Its state is written with
+//! [`Reserve::write_atomically`], which gives the reserve up; so does opening, if it has to begin a
+//! segment or to copy what is damaged. While the reserve is missing, nothing is appended before it
+//! could be made anew. It is made, or checked, at every opening, and a full disk does not prevent that
+//! opening.
 //!
 //! ## Recovery
 //!
@@ -93,7 +109,7 @@
 //!
 //! ## Limits
 //!
-//! All segments together hold [`Options::max_bytes`] at most. What waits in memory is limited by
+//! All segments together hold [`Options::max_bytes`] at most; the reserve comes on top. What waits in memory is limited by
 //! [`Options::max_pending_bytes`]. The quarantine is not limited by itself; it holds what was in
 //! segments before.
 
@@ -108,6 +124,7 @@ mod quarantine;
 mod queue;
 mod reader;
 mod recovery;
+mod reserve;
 mod scan;
 mod segment;
 mod store;
@@ -117,17 +134,20 @@ mod writer;
 mod tests;
 
 pub use frame::Frame;
+pub use fs::is_out_of_space;
 pub use inspect::{InspectError, Inspection, SegmentInfo, SegmentState, inspect};
-pub use quarantine::DamagedRange;
+pub use quarantine::{DamagedPart, DamagedRange, damaged};
 pub use queue::{AppendError, Appender};
 pub use reader::{ReadError, Reader, ReleaseError};
 pub use recovery::{OpenError, RecoveryReport};
+pub use reserve::Reserve;
 pub use writer::WriterHandle;
 
 use fs::{Fs, Real};
 use log::Log;
 use queue::Queue;
 use store::Store;
+use writer::Left;
 
 /// A place in the log: a byte offset that is never used twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,6 +181,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The most that all segments together may take.
     pub max_bytes: u64,
+    /// What is put by on the disk for delivery's state, beside `max_bytes`; 0 for nothing. The state
+    /// must fit into it.
+    pub reserve_bytes: u64,
     /// The most that a frame's payload may take, 256 MiB at most.
     pub max_frame_bytes: u32,
     /// The most that may wait in memory, the commit under way included.
@@ -169,6 +192,9 @@ pub struct Options {
     pub group_bytes: usize,
     /// When a commit counts as durable.
     pub fsync: FsyncPolicy,
+    /// When all is released and nothing was appended for so long, the active segment is given back
+    /// too. If it is larger than a sixteenth of `segment_bytes`, that is done at once.
+    pub idle_rotation: Duration,
 }
 
 impl Options {
@@ -179,10 +205,12 @@ impl Options {
             dir,
             segment_bytes: 64 << 20,
             max_bytes: 10 << 30,
+            reserve_bytes: 4 << 20,
             max_frame_bytes: 32 << 20,
             max_pending_bytes: 64 << 20,
             group_bytes: 4 << 20,
             fsync: FsyncPolicy::EveryCommit,
+            idle_rotation: Duration::from_secs(10),
         }
     }
 
@@ -243,6 +271,8 @@ pub struct Opened<T> {
     pub appender: Appender<T>,
     /// Reads and releases. The spool stays locked until this and the writer are gone.
     pub reader: Reader,
+    /// Writes delivery's state on a full disk too.
+    pub reserve: Reserve,
     /// What was found.
     pub recovery: RecoveryReport,
     /// Holds the thread that writes.
@@ -273,7 +303,15 @@ fn open_on<E: GroupEncoder>(
     let dir = &options.dir;
     fs.create_dir(dir).map_err(|source| OpenError::Io { doing: "making", path: dir.clone(), source })?;
     let lock = lock::acquire(&*fs, dir)?;
-    let found = recovery::recover(&fs, dir, min_next)?;
+    let reserve = Reserve::find(&fs, dir, options.reserve_bytes).map_err(recovery::failed("listing", dir))?;
+    let found = match recovery::recover(&fs, dir, min_next) {
+        // Recovery can be begun anew wherever it was cut short.
+        Err(error) if error.is_out_of_space() && reserve.give_up().is_ok() => {
+            recovery::recover(&fs, dir, min_next)?
+        }
+        recovered => recovered?,
+    };
+    reserve.make().map_err(recovery::failed("making the reserve", dir))?;
     if found.report.missing_frames > 0 {
         tracing::error!(
             frames = found.report.missing_frames,
@@ -281,15 +319,7 @@ fn open_on<E: GroupEncoder>(
             "frames are missing from the spool; they are in its quarantine, or somebody removed files"
         );
     }
-    let store = Arc::new(Store::new(
-        fs,
-        dir,
-        found.spool_id,
-        options.max_bytes,
-        found.segments,
-        found.durable_end,
-        lock,
-    ));
+    let store = Arc::new(Store::new(fs, dir, found.contents, options.max_bytes, reserve.clone(), lock));
     let log = Log::new(Arc::clone(&store), found.file, found.active, found.next_seq, options.segment_bytes);
     let queue = Arc::new(Queue::new(options.max_pending_bytes));
     let max_payload_bytes = options.max_payload_bytes();
@@ -298,8 +328,12 @@ fn open_on<E: GroupEncoder>(
         // Sizes are estimates: half of what a frame can hold is left for what they miss.
         group_bytes: options.group_bytes.min(max_payload_bytes / 2),
         max_payload_bytes,
+        idle: options.idle_rotation,
     };
-    let writer = writer::start(encoder, log, Arc::clone(&queue), rules).map_err(OpenError::Thread)?;
-    let appender = Appender::new(queue, Arc::clone(&store), E::item_bytes, max_payload_bytes);
-    Ok(Opened { appender, reader: Reader::new(store), recovery: found.report, writer })
+    let left = Arc::new(Left::default());
+    let writer = writer::start(encoder, log, Arc::clone(&queue), rules, Arc::clone(&left))
+        .map_err(OpenError::Thread)?;
+    let reader = Reader::new(Arc::clone(&store), queue.clone(), left);
+    let appender = Appender::new(queue, store, E::item_bytes, max_payload_bytes);
+    Ok(Opened { appender, reader, reserve, recovery: found.report, writer })
 }

@@ -79,3 +79,31 @@ pub(super) fn keep_segment(fs: &dyn Fs, dir: &Path, base: Position) -> io::Resul
     fs.sync_dir(&dir.join(DIR))?;
     fs.sync_dir(dir)
 }
+
+/// A damaged part of a spool, kept in its quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedPart {
+    /// The file's name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// The damaged parts in the quarantine of the spool in `dir`, by name.
+///
+/// # Errors
+/// The folder cannot be read. That there is none is no error.
+pub fn damaged(dir: &Path) -> io::Result<Vec<DamagedPart>> {
+    let entries = match super::fs::Real.list(&dir.join(DIR)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let is_damaged = |name: &str| name.ends_with(".damaged") || segment::parse_file_name(name).is_some();
+    let mut parts: Vec<_> = entries
+        .into_iter()
+        .filter(|entry| is_damaged(&entry.name))
+        .map(|entry| DamagedPart { name: entry.name, bytes: entry.len })
+        .collect();
+    parts.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(parts)
+}

@@ -55,6 +55,8 @@ pub(super) enum Wake {
     Items,
     /// The time it asked for has come.
     Due,
+    /// Something was released.
+    Nudged,
     /// There will be no more work.
     Closed,
 }
@@ -63,7 +65,11 @@ struct State<T> {
     items: VecDeque<Pending<T>>,
     /// Of what waits, and of what the writer has taken and not answered.
     bytes: usize,
+    nudged: bool,
     ended: Option<AppendError>,
+    /// The writer has nothing to do.
+    #[cfg(test)]
+    resting: bool,
 }
 
 /// The queue.
@@ -71,12 +77,27 @@ pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     wake: Condvar,
     max_bytes: usize,
+    #[cfg(test)]
+    rests: Condvar,
 }
 
 impl<T> Queue<T> {
     pub(super) fn new(max_bytes: usize) -> Self {
-        let state = State { items: VecDeque::new(), bytes: 0, ended: None };
-        Self { state: Mutex::new(state), wake: Condvar::new(), max_bytes }
+        let state = State {
+            items: VecDeque::new(),
+            bytes: 0,
+            nudged: false,
+            ended: None,
+            #[cfg(test)]
+            resting: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            wake: Condvar::new(),
+            max_bytes,
+            #[cfg(test)]
+            rests: Condvar::new(),
+        }
     }
 
     fn push(&self, pending: Pending<T>) -> Result<(), AppendError> {
@@ -89,6 +110,10 @@ impl<T> Queue<T> {
         }
         state.bytes += pending.bytes;
         state.items.push_back(pending);
+        #[cfg(test)]
+        {
+            state.resting = false;
+        }
         drop(state);
         self.wake.notify_one();
         Ok(())
@@ -105,14 +130,19 @@ impl<T> Queue<T> {
             if state.ended.is_some() {
                 return Wake::Closed;
             }
-            let Some(due) = due else {
+            if std::mem::take(&mut state.nudged) {
+                return Wake::Nudged;
+            }
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Wake::Due;
+            }
+            #[cfg(test)]
+            self.rest(&mut state);
+            let Some(left) = left else {
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let left = due.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Wake::Due;
-            }
             state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -127,6 +157,31 @@ impl<T> Queue<T> {
         guard(&self.state).bytes -= bytes;
     }
 
+    /// Lets the writer look whether there is something to give back.
+    pub(super) fn nudge(&self) {
+        let mut state = guard(&self.state);
+        state.nudged = true;
+        #[cfg(test)]
+        {
+            state.resting = false;
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    #[cfg(test)]
+    fn rest(&self, state: &mut State<T>) {
+        state.resting = true;
+        self.rests.notify_all();
+    }
+
+    /// Waits until the writer has done all that it has to do, or has ended.
+    #[cfg(test)]
+    pub(super) fn wait_until_resting(&self) {
+        let working = |state: &mut State<T>| !state.resting && state.ended.is_none();
+        drop(self.rests.wait_while(guard(&self.state), working).unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Takes nothing more; what waits is still written.
     pub(super) fn close(&self) {
         guard(&self.state).ended.get_or_insert(AppendError::Closed);
@@ -139,6 +194,8 @@ impl<T> Queue<T> {
         let refused = {
             let mut state = guard(&self.state);
             state.ended = Some(error.clone());
+            #[cfg(test)]
+            self.rest(&mut state);
             state.bytes = 0;
             std::mem::take(&mut state.items)
         };

@@ -16,10 +16,12 @@ use super::{
     Position,
     frame::{self, Frame, Header},
     fs::{File, read_up_to},
+    log::Broken,
     quarantine::{self, DamagedRange},
     scan::{Item, Scan},
     segment,
     store::{Segment, Store, guard},
+    writer::{Control, Left},
 };
 
 /// Read from the disk at a time, if there is so much.
@@ -65,6 +67,8 @@ pub struct ReleaseError {
 /// Reads what is durable. All methods that touch the disk block.
 pub struct Reader {
     store: Arc<Store>,
+    writer: Arc<dyn Control>,
+    left: Arc<Left>,
     cache: Mutex<Cache>,
     damaged_ranges: AtomicU64,
 }
@@ -76,8 +80,8 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
-    pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, cache: Mutex::default(), damaged_ranges: AtomicU64::new(0) }
+    pub(super) fn new(store: Arc<Store>, writer: Arc<dyn Control>, left: Arc<Left>) -> Self {
+        Self { store, writer, left, cache: Mutex::default(), damaged_ranges: AtomicU64::new(0) }
     }
 
     /// Everything before it is durable, as the [policy](super::FsyncPolicy) defines it, and can be
@@ -167,12 +171,31 @@ impl Reader {
     }
 
     /// Nobody will read below `up_to` any more: removes the segments that lie wholly below it,
-    /// except the active one, and says how many bytes came free.
+    /// and says how many bytes came free. The active segment stays; when all of it is released, the
+    /// writer begins another soon and removes it, or this does if the writer was closed.
     ///
     /// # Errors
     /// A file cannot be removed; the next call tries again.
     pub fn release(&self, up_to: Position) -> Result<u64, ReleaseError> {
-        self.store.release(up_to).map_err(|(path, source)| ReleaseError { path, source })
+        guard(&self.cache).forget_below(up_to);
+        let before = self.store.bytes();
+        let mut freed = self.store.release(up_to).map_err(|(path, source)| ReleaseError { path, source })?;
+        if self.store.all_released() {
+            let dir = &self.store.dir;
+            let failed = |broken: Broken| ReleaseError { path: dir.clone(), source: broken.source };
+            if self.left.give_back().map_err(failed)? {
+                freed = before.saturating_sub(self.store.bytes());
+            } else {
+                self.writer.nudge();
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Waits until the writer has done all that it has to do now, or has ended.
+    #[cfg(test)]
+    pub(super) fn wait_until_writer_rests(&self) {
+        self.writer.wait_until_resting();
     }
 
     /// The spool's own id: positions mean nothing in another spool.
@@ -205,6 +228,14 @@ struct Cache {
 }
 
 impl Cache {
+    /// Lets go of what lies wholly below a position, the file above all: one that was removed keeps its
+    /// blocks for as long as it is open.
+    fn forget_below(&mut self, up_to: Position) {
+        if Position(self.start.0 + self.bytes.len() as u64) <= up_to {
+            *self = Self::default();
+        }
+    }
+
     /// The frame at `at`, or `None` when there is none. `end` is where the segment is good to.
     fn frame_at(
         &mut self,

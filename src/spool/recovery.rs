@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 use super::{
     Position,
-    fs::{File, Fs, read_up_to, write_atomically_on},
+    fs::{File, Fs, is_out_of_space, read_up_to, write_atomically_on},
     log::create_segment,
     quarantine::{self, DamagedRange},
     scan::{Item, Scan},
     segment::{self, Header, Invalid},
-    store::Segment,
+    store::{Contents, Segment},
 };
 
 /// The file that holds the spool's id as text.
@@ -94,23 +94,28 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
+impl OpenError {
+    /// The disk is full, which giving up the reserve may change.
+    pub(super) fn is_out_of_space(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_out_of_space(source))
+    }
+}
+
 fn by(pid: &Option<u32>) -> String {
     pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
 }
 
-fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Io { doing, path, source }
 }
 
 /// A spool that is ready to go on.
 pub(super) struct Recovered {
-    pub(super) spool_id: Uuid,
-    pub(super) segments: VecDeque<Segment>,
+    pub(super) contents: Contents,
     pub(super) active: Segment,
     pub(super) file: Box<dyn File>,
     pub(super) next_seq: u64,
-    pub(super) durable_end: Position,
     pub(super) report: RecoveryReport,
 }
 
@@ -325,14 +330,8 @@ impl Walk<'_> {
             (active, file)
         };
         self.fs.sync_dir(self.dir).map_err(failed("syncing", self.dir))?;
-        Ok(Recovered {
-            spool_id: self.spool_id,
-            segments: self.segments,
-            active,
-            file,
-            next_seq,
-            durable_end: self.durable_end,
-            report: self.report,
-        })
+        let contents =
+            Contents { spool_id: self.spool_id, segments: self.segments, durable_end: self.durable_end };
+        Ok(Recovered { contents, active, file, next_seq, report: self.report })
     }
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Position,
     fs::{Fs, Held},
+    reserve::Reserve,
     segment,
 };
 
@@ -61,6 +62,15 @@ impl State {
     }
 }
 
+/// What opening a spool found in it.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) spool_id: Uuid,
+    /// In the order of their positions; the last one is to be written.
+    pub(super) segments: VecDeque<Segment>,
+    pub(super) durable_end: Position,
+}
+
 /// The segments of an open spool.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -68,6 +78,7 @@ pub(super) struct Store {
     pub(super) dir: PathBuf,
     pub(super) spool_id: Uuid,
     pub(super) max_bytes: u64,
+    pub(super) reserve: Reserve,
     state: Mutex<State>,
     /// Held while files are removed: one at a time, and never with `state`, for which the writer
     /// would have to wait.
@@ -84,17 +95,18 @@ impl Store {
     pub(super) fn new(
         fs: Arc<dyn Fs>,
         dir: &Path,
-        spool_id: Uuid,
+        contents: Contents,
         max_bytes: u64,
-        segments: VecDeque<Segment>,
-        durable_end: Position,
+        reserve: Reserve,
         lock: Box<dyn Held>,
     ) -> Self {
+        let Contents { spool_id, segments, durable_end } = contents;
         Self {
             fs,
             dir: dir.to_owned(),
             spool_id,
             max_bytes,
+            reserve,
             state: Mutex::new(State { segments, released: Position(0) }),
             removing: Mutex::new(()),
             durable: watch::Sender::new(durable_end),
@@ -171,12 +183,11 @@ impl Store {
     }
 
     /// Whether what the writer last had no room for still has none. It asks the disk only after
-    /// something was refused.
+    /// something was refused, or while the reserve is spent.
     pub(super) fn is_full(&self) -> bool {
         let lacking = self.lacking_bytes.load(Ordering::Relaxed);
-        lacking > 0
-            && (!self.has_room_for(lacking)
-                || self.fs.available_bytes(&self.dir).is_ok_and(|available| available < lacking))
+        let ask_disk = lacking > 0 || self.reserve.is_spent();
+        self.is_over_limit() || ask_disk && self.reserve.lacks(lacking)
     }
 
     /// Removes the segments that lie wholly below `up_to`, except the active one; says how many
@@ -185,7 +196,8 @@ impl Store {
         let _one_at_a_time = guard(&self.removing);
         {
             let mut state = guard(&self.state);
-            state.released = state.released.max(up_to);
+            // What was not shown to anybody cannot be done with.
+            state.released = state.released.max(up_to.min(self.durable_end()));
         }
         let mut freed = 0;
         loop {
@@ -195,11 +207,11 @@ impl Store {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((path, error)),
                 _ => {}
             }
+            // One at a time: a crash may leave any of several removals undone, and the gap would look
+            // like a loss.
+            self.fs.sync_dir(&self.dir).map_err(|error| (self.dir.clone(), error))?;
             guard(&self.state).segments.pop_front();
             freed += segment.len;
-        }
-        if freed > 0 {
-            self.fs.sync_dir(&self.dir).map_err(|error| (self.dir.clone(), error))?;
         }
         Ok(freed)
     }
@@ -228,7 +240,10 @@ mod tests {
             base = Position(base.0 + len);
         }
         let lock = fs.lock(&dir.join("lock")).unwrap().unwrap();
-        Store::new(Arc::new(fs), dir, Uuid::nil(), 1000, segments, base, lock)
+        let fs: Arc<dyn Fs> = Arc::new(fs);
+        let reserve = Reserve::find(&fs, dir, 0).unwrap();
+        let contents = Contents { spool_id: Uuid::nil(), segments, durable_end: base };
+        Store::new(fs, dir, contents, 1000, reserve, lock)
     }
 
     #[test]

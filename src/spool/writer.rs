@@ -7,9 +7,9 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -18,7 +18,11 @@ use super::{
     FsyncPolicy, GroupEncoder, Position,
     log::{Broken, Log, LogError},
     queue::{AppendError, Pending, Queue, Wake},
+    store::guard,
 };
+
+/// The least time between two tries to give back for which there was no room.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How the writer groups and syncs.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +30,8 @@ pub(super) struct Rules {
     pub(super) fsync: FsyncPolicy,
     pub(super) group_bytes: usize,
     pub(super) max_payload_bytes: usize,
+    /// How long nothing is appended before a small segment is given back.
+    pub(super) idle: Duration,
 }
 
 struct Writer<E: GroupEncoder> {
@@ -37,6 +43,9 @@ struct Writer<E: GroupEncoder> {
     backlog: VecDeque<Pending<E::Item>>,
     group: Group,
     sync_due: Option<Instant>,
+    appended_at: Instant,
+    /// Nothing is given back before; the disk had no room the last time.
+    give_back_not_before: Instant,
 }
 
 /// Who waits for the group under way, and what it counts for in the queue.
@@ -53,9 +62,15 @@ impl<E: GroupEncoder> Writer<E> {
                 self.sync()?;
             }
             if self.backlog.is_empty() {
-                match self.queue.wait(&mut self.backlog, self.sync_due) {
+                let give_back_due = self.give_back_due();
+                let due = [self.sync_due, give_back_due].into_iter().flatten().min();
+                match self.queue.wait(&mut self.backlog, due) {
                     Wake::Items => {}
-                    Wake::Due => continue,
+                    Wake::Due if give_back_due.is_some_and(|due| due <= Instant::now()) => {
+                        self.give_back()?;
+                        continue;
+                    }
+                    Wake::Due | Wake::Nudged => continue,
                     // Whatever the policy, a clean end loses nothing.
                     Wake::Closed => return self.sync(),
                 }
@@ -64,6 +79,25 @@ impl<E: GroupEncoder> Writer<E> {
             let result = self.commit()?;
             self.answer(&result);
         }
+    }
+
+    /// When to give back what is delivered; not before all of it is. A large segment goes at once, a
+    /// small one when nothing is appended for a while.
+    fn give_back_due(&self) -> Option<Instant> {
+        if !self.log.is_delivered() {
+            return None;
+        }
+        let idle = if self.log.is_large() { Duration::ZERO } else { self.rules.idle };
+        Some(self.appended_at.checked_add(idle)?.max(self.give_back_not_before))
+    }
+
+    fn give_back(&mut self) -> Result<(), Broken> {
+        if !self.log.give_back()? {
+            // On a full disk, somebody else has to make room first.
+            let now = Instant::now();
+            self.give_back_not_before = now.checked_add(self.rules.idle.max(LEAST_PAUSE)).unwrap_or(now);
+        }
+        Ok(())
     }
 
     /// Fills the encoder with what waits, up to a group's size; at least one item.
@@ -100,7 +134,7 @@ impl<E: GroupEncoder> Writer<E> {
             }));
         }
         match self.log.append(&payload) {
-            Ok(()) => {}
+            Ok(()) => self.appended_at = Instant::now(),
             Err(LogError::Full) => return Ok(Err(AppendError::Full)),
             Err(LogError::Broken(broken)) => return Err(broken),
         }
@@ -129,10 +163,13 @@ impl<E: GroupEncoder> Writer<E> {
         }
     }
 
-    fn run(mut self) {
+    fn run(mut self, left: &Left) {
         let queue = Arc::clone(&self.queue);
         let _poison_on_panic = PoisonOnPanic(&*queue);
-        let Err(Broken { doing, source }) = self.work() else { return };
+        let Err(Broken { doing, source }) = self.work() else {
+            left.take_over(self.log);
+            return;
+        };
         let reason = format!("{doing} failed: {source}");
         tracing::error!(error = %source, doing, "the spool's disk failed; nothing more is taken");
         queue.poison(&reason);
@@ -153,21 +190,66 @@ impl<T> Drop for PoisonOnPanic<'_, T> {
     }
 }
 
-/// What the handle needs of a queue, whatever its items.
-trait Close: Send + Sync {
-    fn close(&self);
+/// The log after the writer has ended cleanly: what is released then is given back too.
+#[derive(Debug, Default)]
+pub(super) struct Left(Mutex<Option<Log>>);
+
+impl Left {
+    fn take_over(&self, log: Log) {
+        let mut left = guard(&self.0);
+        *left = Some(log);
+        // What was released before this lock was taken had nobody to tell.
+        if let Err(Broken { doing, source }) = give_back_left(&mut left) {
+            tracing::error!(error = %source, doing, "a delivered segment of the spool cannot be given back");
+        }
+    }
+
+    /// Gives back what is delivered, if the writer has ended; `false` if it has not, or not cleanly.
+    pub(super) fn give_back(&self) -> Result<bool, Broken> {
+        let mut left = guard(&self.0);
+        let has_ended = left.is_some();
+        give_back_left(&mut left)?;
+        Ok(has_ended)
+    }
 }
 
-impl<T: Send> Close for Queue<T> {
+fn give_back_left(left: &mut Option<Log>) -> Result<(), Broken> {
+    let Some(log) = left.as_mut().filter(|log| log.is_delivered()) else { return Ok(()) };
+    let given_back = log.give_back();
+    if given_back.is_err() {
+        // As for the writer: nobody knows what is there now.
+        *left = None;
+    }
+    given_back.map(|_| ())
+}
+
+/// What others than appenders need of a queue, whatever its items.
+pub(super) trait Control: Send + Sync {
+    fn close(&self);
+    fn nudge(&self);
+    #[cfg(test)]
+    fn wait_until_resting(&self);
+}
+
+impl<T: Send> Control for Queue<T> {
     fn close(&self) {
         self.close();
+    }
+
+    fn nudge(&self) {
+        self.nudge();
+    }
+
+    #[cfg(test)]
+    fn wait_until_resting(&self) {
+        self.wait_until_resting();
     }
 }
 
 /// Holds the writer's thread. Dropping it closes the spool and waits for the thread, which may take
 /// one commit.
 pub struct WriterHandle {
-    queue: Arc<dyn Close>,
+    queue: Arc<dyn Control>,
     ended: Option<oneshot::Receiver<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -211,8 +293,9 @@ pub(super) fn start<E: GroupEncoder>(
     log: Log,
     queue: Arc<Queue<E::Item>>,
     rules: Rules,
+    left: Arc<Left>,
 ) -> io::Result<WriterHandle> {
-    let closer: Arc<dyn Close> = queue.clone();
+    let closer: Arc<dyn Control> = queue.clone();
     let (at_end, ended) = oneshot::channel();
     let writer = Writer {
         encoder,
@@ -222,10 +305,12 @@ pub(super) fn start<E: GroupEncoder>(
         backlog: VecDeque::new(),
         group: Group::default(),
         sync_due: None,
+        appended_at: Instant::now(),
+        give_back_not_before: Instant::now(),
     };
     let thread = thread::Builder::new().name("spool-writer".to_owned()).spawn(move || {
         let _at_end = at_end;
-        writer.run();
+        writer.run(&left);
     })?;
     Ok(WriterHandle { queue: closer, ended: Some(ended), thread: Some(thread) })
 }

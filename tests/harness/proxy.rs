@@ -1,8 +1,12 @@
 //! A TCP proxy in front of ClickHouse that can be made to fail.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
@@ -11,6 +15,9 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
+
+/// After so long without more of it, an answer has ended.
+const ANSWER_GAP: Duration = Duration::from_millis(20);
 
 /// How the proxy fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +29,15 @@ pub(crate) enum Fault {
     /// The server gets a request that holds `INSERT INTO events`, and the client never gets the
     /// answer.
     LoseInsertReplies,
+    /// The same, but for the first answer to each insert alone: told by its token, its repetition is
+    /// answered.
+    LoseInsertRepliesOnce,
     /// The same for changes of consent.
     LoseLedgerReplies,
     /// Connections with a change of consent stand still until they are released.
     HoldLedgerInserts,
+    /// The first `INSERT INTO events` stands still until it is released; others pass.
+    HoldFirstInsert,
 }
 
 /// The proxy; ends when dropped.
@@ -58,6 +70,7 @@ impl Proxy {
         let (sender, faults) = watch::channel(fault);
         let lost = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&lost);
+        let answered = Arc::default();
         let held = watch::Sender::new(Held::default());
         let holder = held.clone();
         let task = tokio::spawn(async move {
@@ -69,6 +82,7 @@ impl Proxy {
                     server.clone(),
                     faults.clone(),
                     Arc::clone(&counter),
+                    Arc::clone(&answered),
                     holder.clone(),
                 ));
             }
@@ -102,6 +116,7 @@ async fn forward(
     server: String,
     mut faults: watch::Receiver<Fault>,
     lost: Arc<AtomicUsize>,
+    answered: Arc<Mutex<HashSet<String>>>,
     held: watch::Sender<Held>,
 ) {
     let fault = *faults.borrow_and_update();
@@ -110,17 +125,23 @@ async fn forward(
     }
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     let needle = match fault {
-        Fault::LoseInsertReplies => Some("INSERT%20INTO%20events"),
+        Fault::LoseInsertReplies | Fault::LoseInsertRepliesOnce | Fault::HoldFirstInsert => {
+            Some("INSERT%20INTO%20events")
+        }
         Fault::LoseLedgerReplies | Fault::HoldLedgerInserts => Some("INSERT%20INTO%20consent_changes"),
         Fault::None | Fault::Refuse => None,
     };
     let piped = async {
         match needle {
             None => drop(copy_bidirectional(&mut client, &mut server).await),
-            Some(needle) if fault == Fault::HoldLedgerInserts => {
-                hold(&mut client, &mut server, needle, &held).await;
+            Some(needle) if matches!(fault, Fault::HoldLedgerInserts | Fault::HoldFirstInsert) => {
+                let most = if fault == Fault::HoldFirstInsert { 1 } else { usize::MAX };
+                hold(&mut client, &mut server, needle, most, &held).await;
             }
-            Some(needle) => lose_replies(&mut client, &mut server, needle, &lost).await,
+            Some(needle) => {
+                let once = (fault == Fault::LoseInsertRepliesOnce).then_some(&*answered);
+                lose_replies(&mut client, &mut server, needle, once, &lost).await;
+            }
         }
     };
     tokio::select! {
@@ -129,8 +150,21 @@ async fn forward(
     }
 }
 
-/// Forwards both ways until a request with the needle was answered; that answer is kept.
-async fn lose_replies(client: &mut TcpStream, server: &mut TcpStream, needle: &str, lost: &AtomicUsize) {
+/// The token of the insert whose request begins like this.
+fn token_of(request: &str) -> Option<String> {
+    let (_, rest) = request.split_once("insert_deduplication_token=")?;
+    Some(rest.split(['&', ' ']).next()?.to_owned())
+}
+
+/// Forwards both ways until a request with the needle was answered; that answer is kept. With `once`,
+/// answers to tokens in it pass, and those that are kept are put there.
+async fn lose_replies(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    needle: &str,
+    once: Option<&Mutex<HashSet<String>>>,
+    lost: &AtomicUsize,
+) {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let needle_plus = needle.replace("%20", "+");
@@ -144,12 +178,23 @@ async fn lose_replies(client: &mut TcpStream, server: &mut TcpStream, needle: &s
                 seen.extend_from_slice(&up[..n.min(8 << 10)]);
                 let text = String::from_utf8_lossy(&seen);
                 armed |= text.contains(needle) || text.contains(&needle_plus);
+                if armed && let Some(answered) = once
+                    && let Some(token) = token_of(&text)
+                {
+                    armed = !answered.lock().unwrap().contains(&token);
+                }
                 if to_server.write_all(&up[..n]).await.is_err() { return }
             }
             read = from_server.read(&mut down) => {
                 let Ok(n @ 1..) = read else { return };
                 if armed {
-                    // The server has done its work. The client will never know.
+                    // The server has done its work, and may finish its answer. The client will never know.
+                    while let Ok(Ok(1..)) =
+                        tokio::time::timeout(ANSWER_GAP, from_server.read(&mut down)).await
+                    {}
+                    if let (Some(answered), Some(token)) = (once, token_of(&String::from_utf8_lossy(&seen))) {
+                        answered.lock().unwrap().insert(token);
+                    }
                     lost.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
@@ -160,8 +205,14 @@ async fn lose_replies(client: &mut TcpStream, server: &mut TcpStream, needle: &s
     }
 }
 
-/// Forwards both ways, but for a request with the needle, which waits.
-async fn hold(client: &mut TcpStream, server: &mut TcpStream, needle: &str, held: &watch::Sender<Held>) {
+/// Forwards both ways, but for a request with the needle, which waits, unless `most` wait already.
+async fn hold(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    needle: &str,
+    most: usize,
+    held: &watch::Sender<Held>,
+) {
     let needle = needle.replace("%20", "+");
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
@@ -170,7 +221,8 @@ async fn hold(client: &mut TcpStream, server: &mut TcpStream, needle: &str, held
         tokio::select! {
             read = from_client.read(&mut up) => {
                 let Ok(n @ 1..) = read else { return };
-                if String::from_utf8_lossy(&up[..n]).contains(&needle) && !held.borrow().released {
+                let text = String::from_utf8_lossy(&up[..n]).replace("%20", "+");
+                if text.contains(&needle) && !held.borrow().released && held.borrow().connections < most {
                     held.send_modify(|held| held.connections += 1);
                     let mut released = held.subscribe();
                     let _ = released.wait_for(|held| held.released).await;

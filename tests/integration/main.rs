@@ -9,6 +9,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod blocks;
 mod cli;
 mod consent;
 mod delivery;

@@ -39,8 +39,9 @@ struct State {
     /// Writes and syncs until the power is cut.
     fuse: Option<u32>,
     power_off: bool,
-    fail_syncs: bool,
+    fail_syncs: Option<Errno>,
     fail_set_len: bool,
+    no_allocate: bool,
     /// Appends take at most so many bytes at a time.
     short_writes: Option<usize>,
     hold_syncs: bool,
@@ -198,12 +199,17 @@ impl FaultFs {
         self.state().used()
     }
 
-    pub(crate) fn fail_syncs(&self, fail: bool) {
+    pub(crate) fn fail_syncs(&self, fail: Option<Errno>) {
         self.state().fail_syncs = fail;
     }
 
     pub(crate) fn fail_set_len(&self, fail: bool) {
         self.state().fail_set_len = fail;
+    }
+
+    /// Files get their blocks by being written to, and by nothing else.
+    pub(crate) fn no_allocate(&self) {
+        self.state().no_allocate = true;
     }
 
     pub(crate) fn short_writes(&self, most_bytes: Option<usize>) {
@@ -224,6 +230,13 @@ impl FaultFs {
     pub(crate) fn wait_for_held_sync(&self) {
         let state = self.state();
         let waited = self.disk.changed.wait_while(state, |state| state.held_syncs == 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Waits until the folders look as they should; asked after every change of them.
+    pub(crate) fn wait_until(&self, looks: impl Fn(&Names<'_>) -> bool) {
+        let waited =
+            self.disk.changed.wait_while(self.state(), |state| !looks(&Names { names: &state.names }));
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -256,7 +269,20 @@ impl FaultFs {
         state.burn()?;
         change.apply(&mut state.names);
         state.journal.push(change);
+        drop(state);
+        self.disk.changed.notify_all();
         Ok(())
+    }
+}
+
+/// The files that there are.
+pub(crate) struct Names<'a> {
+    names: &'a BTreeMap<PathBuf, usize>,
+}
+
+impl Names<'_> {
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.names.contains_key(path)
     }
 }
 
@@ -345,8 +371,8 @@ impl Fs for FaultFs {
         let mut state = self.state();
         state.burn()?;
         state.counts.dir_syncs += 1;
-        if state.fail_syncs {
-            return Err(eio());
+        if let Some(errno) = state.fail_syncs {
+            return Err(errno.into());
         }
         let upto = state.journal.iter().rposition(|change| change.touches(dir)).map_or(0, |at| at + 1);
         let changes: Vec<_> = state.journal.drain(..upto).collect();
@@ -439,6 +465,24 @@ impl File for FaultFile {
         Ok(())
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let mut state = self.fs.state();
+        state.burn()?;
+        if state.no_allocate {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let used = state.used();
+        let file = &state.files[self.file];
+        let missing = usize::try_from(len).unwrap().saturating_sub(file.now.len());
+        if state.capacity.is_some_and(|capacity| used + missing as u64 > capacity) {
+            return Err(Errno::NOSPC.into());
+        }
+        let file = &mut state.files[self.file];
+        file.now.resize(file.now.len() + missing, 0);
+        file.since_sync.push(Change::Append(vec![0; missing]));
+        Ok(())
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.fs.state();
         state.held_syncs += 1;
@@ -448,8 +492,8 @@ impl File for FaultFile {
         state.held_syncs -= 1;
         state.burn()?;
         state.counts.syncs += 1;
-        if state.fail_syncs {
-            return Err(eio());
+        if let Some(errno) = state.fail_syncs {
+            return Err(errno.into());
         }
         state.files[self.file].sync();
         Ok(())

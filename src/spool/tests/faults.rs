@@ -1,7 +1,6 @@
 //! What happens when the disk is full, lies or dies.
 
 use super::*;
-use crate::spool::fs::Fs as _;
 
 #[test]
 fn a_full_disk_refuses_and_recovers_by_itself() {
@@ -110,15 +109,49 @@ fn a_sync_that_fails_ends_the_writer_for_good() {
     fs.wait_for_held_sync();
     let mut second = Box::pin(spool.appender.append(b"second".to_vec()));
     assert!(poll_once(&mut second).is_pending());
-    fs.fail_syncs(true);
+    fs.fail_syncs(Some(Errno::IO));
     fs.let_syncs_go();
     assert!(matches!(block_on(first), Err(AppendError::Poisoned(_))), "in the commit");
     assert!(matches!(block_on(second), Err(AppendError::Poisoned(_))), "in the queue");
-    fs.fail_syncs(false);
+    fs.fail_syncs(None);
     assert!(matches!(append(&spool.appender, b"third"), Err(AppendError::Poisoned(_))), "later");
     assert!(!spool.appender.accepts());
     assert!(spool.appender.poisoned().unwrap().contains("syncing"));
     assert_eq!(items_in(&spool.reader), [b"acknowledged"], "what is not durable is not shown");
+}
+
+#[test]
+fn a_sync_for_which_there_is_no_room_ends_the_writer_too() {
+    for errno in [Errno::NOSPC, Errno::DQUOT] {
+        let fs = FaultFs::new();
+        let spool = open(&fs);
+        append(&spool.appender, b"acknowledged").unwrap();
+        // Where blocks are allocated late, a write succeeds and its sync does not. The pages are gone.
+        fs.fail_syncs(Some(errno));
+        assert!(matches!(append(&spool.appender, b"lost"), Err(AppendError::Poisoned(_))));
+        fs.fail_syncs(None);
+        assert!(matches!(append(&spool.appender, b"after"), Err(AppendError::Poisoned(_))));
+        assert_eq!(items_in(&spool.reader), [b"acknowledged"]);
+    }
+}
+
+#[test]
+fn a_segment_that_could_not_be_begun_does_not_come_back_and_cut_off_the_one_before_it() {
+    for seed in 0..50 {
+        let fs = FaultFs::new();
+        let spool = open(&fs);
+        append(&spool.appender, &[1; 200]).unwrap();
+        // The next one would need a segment of its own, and there is no room for its header.
+        fs.set_capacity(Some(fs.used_bytes()));
+        assert_eq!(append(&spool.appender, &[2; 300]), Err(AppendError::Full));
+        fs.set_capacity(None);
+        // A smaller one still fits into the old segment, and lies where the new one was to start.
+        append(&spool.appender, &[3; 10]).unwrap();
+        let survived = fs.crash(seed);
+        let spool = open(&survived);
+        assert_eq!(spool.recovery.quarantined, [], "seed {seed}");
+        assert_eq!(items_in(&spool.reader), [vec![1; 200], vec![3; 10]]);
+    }
 }
 
 #[test]
@@ -127,7 +160,7 @@ fn a_sync_that_fails_while_a_segment_is_begun_ends_the_writer() {
     let options = Options { fsync: FsyncPolicy::Never, ..options() };
     let spool = open_with(&fs, options, 0).unwrap();
     append(&spool.appender, &[1; 300]).unwrap();
-    fs.fail_syncs(true);
+    fs.fail_syncs(Some(Errno::IO));
     assert!(matches!(append(&spool.appender, &[2; 300]), Err(AppendError::Poisoned(_))));
 }
 

@@ -8,16 +8,22 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use rustix::io::Errno;
+
 use super::{
     AppendError, Appender, FsyncPolicy, GroupEncoder, OpenError, Opened, Options, Position, Reader,
-    frame::Frame, fs::fault::FaultFs, open_on, segment,
+    frame::Frame,
+    fs::{Entry, Fs as _, fault::FaultFs},
+    open_on, segment,
 };
 
 mod appending;
 mod faults;
+mod giving_back;
 mod model;
 mod real;
 mod recovering;
+mod reserve;
 
 const DIR: &str = "/spool";
 
@@ -69,9 +75,10 @@ fn items(mut payload: &[u8]) -> Vec<Vec<u8>> {
     items
 }
 
-/// Small segments, so that every test sees several.
+/// Small segments, so that every test sees several. The last one is large enough to be given back
+/// at once.
 fn options() -> Options {
-    Options { segment_bytes: 400, max_bytes: 1 << 20, ..Options::new(PathBuf::from(DIR)) }
+    Options { segment_bytes: 400, max_bytes: 1 << 20, reserve_bytes: 0, ..Options::new(PathBuf::from(DIR)) }
 }
 
 type Spool = Opened<Vec<u8>>;
@@ -120,6 +127,11 @@ fn items_in(reader: &Reader) -> Vec<Vec<u8>> {
 
 fn numbered(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
     numbers.into_iter().map(|it| format!("item {it:04}").into_bytes()).collect()
+}
+
+/// The segment files, the oldest first.
+fn segments(fs: &FaultFs) -> Vec<Entry> {
+    fs.list(Path::new(DIR)).unwrap().into_iter().filter(|it| it.name.ends_with(".seg")).collect()
 }
 
 fn segment_path(base: u64) -> PathBuf {

@@ -185,7 +185,7 @@ impl World {
                 self.restart_on(survived);
             }
             Op::FailSync => {
-                self.fs.fail_syncs(true);
+                self.fs.fail_syncs(Some(Errno::IO));
                 self.append(2, 60);
                 let found = self.fs.kill();
                 self.restart_on(found);

@@ -2,10 +2,7 @@
 
 use super::*;
 use crate::spool::{
-    DamagedRange, InspectError, SegmentState,
-    fs::{Fs as _, append_all},
-    inspect::inspect_on,
-    segment::HEADER_BYTES,
+    DamagedRange, InspectError, SegmentState, fs::append_all, inspect::inspect_on, segment::HEADER_BYTES,
 };
 
 /// A spool of one segment with items 0 to 9, and its frames.

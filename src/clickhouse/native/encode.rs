@@ -1,11 +1,8 @@
-//! Columns in ClickHouse's `Native` format, as HTTP carries it.
-//!
-//! A block is the number of columns and of rows, then each column as name, type and values, one
-//! column after the other. Numbers in front of lengths are LEB128; values are little-endian. See
-//! "Native" in ClickHouse's documentation of formats, and `NativeReader.cpp` for what it leaves
-//! out: the form of `LowCardinality` and `Map` is described at [`LowCardinality`] and [`CountMap`].
+//! Columns, gathered value by value and written at once.
 
 use hashbrown::HashMap;
+
+use super::form;
 
 /// Appends a number as LEB128.
 pub fn put_varint(out: &mut Vec<u8>, mut n: u64) {
@@ -71,10 +68,6 @@ impl Column for Plain {
 }
 
 /// `LowCardinality(String)`: the distinct values, and an index into them per row.
-///
-/// In a block: the version of the form (1); flags (the width of an index, and that the keys come
-/// with the block and replace those before); the number of keys, and the keys as `String`s; the
-/// number of rows, and the indexes.
 #[derive(Debug, Default)]
 pub struct LowCardinality {
     index_of: HashMap<Box<str>, u32>,
@@ -84,11 +77,35 @@ pub struct LowCardinality {
     last: Option<(Box<str>, u32)>,
 }
 
-impl LowCardinality {
-    const VERSION: u64 = 1;
-    const HAS_OWN_KEYS: u64 = 1 << 9;
-    const REPLACES_KEYS: u64 = 1 << 10;
+/// Appends the part of a `LowCardinality` column that comes once, before anything else of it.
+pub(super) fn put_low_cardinality_prefix(out: &mut Vec<u8>) {
+    out.extend_from_slice(&form::VERSION.to_le_bytes());
+}
 
+/// Appends the rest of it: `count` keys, each with its length in front, and an index into them per
+/// row.
+pub(super) fn put_low_cardinality(out: &mut Vec<u8>, count: usize, keys: &[u8], indexes: &[u32]) {
+    // The reader takes nothing for no values, not even flags.
+    if indexes.is_empty() {
+        return;
+    }
+    let width: u64 = match count {
+        0..=0x100 => 0,
+        0x101..=0x1_0000 => 1,
+        _ => 2,
+    };
+    out.extend_from_slice(&(form::HAS_OWN_KEYS | form::REPLACES_KEYS | width).to_le_bytes());
+    out.extend_from_slice(&(count as u64).to_le_bytes());
+    out.extend_from_slice(keys);
+    out.extend_from_slice(&(indexes.len() as u64).to_le_bytes());
+    match width {
+        0 => out.extend(indexes.iter().map(|&index| index as u8)),
+        1 => out.extend(indexes.iter().flat_map(|&index| (index as u16).to_le_bytes())),
+        _ => out.extend(indexes.iter().flat_map(|&index| index.to_le_bytes())),
+    }
+}
+
+impl LowCardinality {
     /// Adds a value.
     pub fn push(&mut self, value: &str) {
         let index = match &self.last {
@@ -113,31 +130,9 @@ impl LowCardinality {
         index
     }
 
-    /// The part that comes once for a column, before anything else of it.
-    fn put_prefix(out: &mut Vec<u8>) {
-        out.extend_from_slice(&Self::VERSION.to_le_bytes());
-    }
-
     fn drain_values(&mut self, out: &mut Vec<u8>) {
-        // The reader takes nothing for no values, not even flags.
-        if self.indexes.is_empty() {
-            return;
-        }
-        let keys = self.index_of.len();
-        let width: u64 = match keys {
-            0..=0x100 => 0,
-            0x101..=0x1_0000 => 1,
-            _ => 2,
-        };
-        out.extend_from_slice(&(Self::HAS_OWN_KEYS | Self::REPLACES_KEYS | width).to_le_bytes());
-        out.extend_from_slice(&(keys as u64).to_le_bytes());
-        out.append(&mut self.keys);
-        out.extend_from_slice(&(self.indexes.len() as u64).to_le_bytes());
-        match width {
-            0 => out.extend(self.indexes.iter().map(|&index| index as u8)),
-            1 => out.extend(self.indexes.iter().flat_map(|&index| (index as u16).to_le_bytes())),
-            _ => out.extend(self.indexes.iter().flat_map(|&index| index.to_le_bytes())),
-        }
+        put_low_cardinality(out, self.index_of.len(), &self.keys, &self.indexes);
+        self.keys.clear();
         self.index_of.clear();
         self.indexes.clear();
         self.last = None;
@@ -147,7 +142,7 @@ impl LowCardinality {
 impl Column for LowCardinality {
     fn drain_into(&mut self, out: &mut Vec<u8>, rows: usize) {
         debug_assert_eq!(self.indexes.len(), rows);
-        Self::put_prefix(out);
+        put_low_cardinality_prefix(out);
         self.drain_values(out);
     }
 
@@ -156,8 +151,7 @@ impl Column for LowCardinality {
     }
 }
 
-/// `Map(LowCardinality(String), UInt16)`: the prefix of the keys, where each row's entries end, the
-/// keys of all rows, the values of all rows.
+/// `Map(LowCardinality(String), UInt16)`: counts by name.
 #[derive(Debug, Default)]
 pub struct CountMap {
     ends: Vec<u8>,
@@ -178,7 +172,7 @@ impl CountMap {
 
 impl Column for CountMap {
     fn drain_into(&mut self, out: &mut Vec<u8>, _rows: usize) {
-        LowCardinality::put_prefix(out);
+        put_low_cardinality_prefix(out);
         out.append(&mut self.ends);
         self.keys.drain_values(out);
         out.append(&mut self.values);

@@ -1,0 +1,139 @@
+//! Rows taken out of a block are to ClickHouse the rows that they were in it.
+
+use std::{ops::Range, slice::from_ref, sync::Arc};
+
+use assent::{
+    clickhouse::columns::{self, Block, BlockEncoder, INSERT_COLUMNS},
+    consent::{ConsentState, EligibilityReason, Source, TrainingScope},
+    event::{Micros, RawText, RawUserId, Received, ReceivedPayload, Stamp, SubjectId, Tenant},
+    pipeline::{ConsentFacts, ConsentView, Limits, Pipeline, PseudonymKey, Pseudonymiser, Redactor},
+};
+use uuid::Uuid;
+
+use crate::harness::Database;
+
+const ROWS: u32 = 60;
+
+/// Says yes to some.
+struct SomeOfThem;
+
+impl ConsentView for SomeOfThem {
+    fn decide(&self, _: &SubjectId, facts: &ConsentFacts<'_>, _: Micros) -> Stamp {
+        let (training_scope, reason) = match facts.feature.len() % 3 {
+            0 => (TrainingScope::None, EligibilityReason::UnsetOptIn),
+            1 => (TrainingScope::FirstParty, EligibilityReason::GrantedByDefault),
+            _ => (TrainingScope::Affiliates, EligibilityReason::Granted),
+        };
+        Stamp {
+            training_scope,
+            reason,
+            state: ConsentState::Granted,
+            source: Source::UserSetting,
+            consent_version: 7,
+            policy_version: "2024-09".into(),
+            policy_digest: facts.feature.into(),
+        }
+    }
+}
+
+fn received(n: u32, now: Micros) -> Received {
+    let text = |text: String| RawText::new(text);
+    let payload = match n % 4 {
+        0 => ReceivedPayload::TypedText {
+            text: text(format!("Grüße {n}, {}", "a@example.com +14155550132 ".repeat((n % 3) as usize))),
+            language: "de".to_owned(),
+        },
+        1 => ReceivedPayload::SuggestionShown {
+            suggestion_id: format!("s.{n}"),
+            text: text("long ".repeat(200)),
+            language: "en-US".to_owned(),
+            latency_ms: n,
+            position: n % 5,
+        },
+        2 => ReceivedPayload::SuggestionFeedback {
+            suggestion_id: format!("s.{n}"),
+            action: 1,
+            rating: -1,
+            final_text: text(String::new()),
+            comment: text("mail b@example.com".to_owned()),
+        },
+        _ => ReceivedPayload::LanguagePreference {
+            language: "pt-BR".to_owned(),
+            previous_language: "en".to_owned(),
+        },
+    };
+    Received {
+        event_id: Uuid::now_v7().to_string(),
+        user_id: RawUserId::new(format!("user {}", n % 9)),
+        occurred_at: Some((now.0 / 1_000_000, 123_456_789)),
+        session_id: format!("s-{}", n % 4),
+        interaction_id: format!("i-{n}"),
+        feature: "compose".repeat(1 + (n % 7) as usize),
+        model: format!("quill-{}", n % 3),
+        client_name: "web".to_owned(),
+        client_version: format!("4.{n}"),
+        platform: String::new(),
+        jurisdiction: if n.is_multiple_of(2) { "US-CA" } else { "de" }.to_owned(),
+        global_privacy_control: n.is_multiple_of(5),
+        payload: Some(payload),
+    }
+}
+
+/// Events that went through the pipeline, as a block that was sealed.
+fn whole() -> Block {
+    let key = PseudonymKey::generate().unwrap();
+    let pipeline = Pipeline::new(
+        Limits::default(),
+        Arc::new(Pseudonymiser::new(&key)),
+        Arc::new(SomeOfThem),
+        Arc::new(Redactor::new()),
+    );
+    let now = Micros::now();
+    let events = (0..ROWS).map(|n| received(n, now)).collect();
+    let outcome = pipeline.run(&Tenant::new("acme"), events, now);
+    assert_eq!(outcome.rejected, []);
+    let mut encoder = BlockEncoder::new("c1");
+    outcome.accepted.iter().for_each(|event| encoder.push(event));
+    let mut block = encoder.finish();
+    columns::patch_sealed_at(&mut block.native, &block.offsets, block.rows, now.0 + 1);
+    block
+}
+
+async fn inserted(bodies: Vec<Vec<u8>>) -> Vec<serde_json::Value> {
+    let database = Database::new().await;
+    for (n, body) in bodies.into_iter().enumerate() {
+        let token = n.to_string();
+        database.client.insert_native("events", INSERT_COLUMNS, body.into(), &token, &[]).await.unwrap();
+    }
+    database.rows("SELECT * FROM events ORDER BY event_id").await
+}
+
+fn take(block: &Block, rows: &[Range<u32>]) -> Vec<u8> {
+    columns::take_rows(&block.native, rows).unwrap().native
+}
+
+#[tokio::test]
+async fn rows_taken_apart_make_the_same_table() {
+    let block = whole();
+    let expected = inserted(vec![block.native.clone()]).await;
+    assert_eq!(expected.len(), ROWS as usize);
+
+    // Every row by itself, the blocks strung together in one insert.
+    let singly: Vec<Vec<u8>> = (0..ROWS).map(|row| take(&block, from_ref(&(row..row + 1)))).collect();
+    assert_eq!(inserted(vec![singly.concat()]).await, expected);
+
+    // One row out of the middle, as a refused one is; and every third out of the rest, as one person's are.
+    let (thirds, others): (Vec<_>, Vec<_>) =
+        (0..ROWS).filter(|&row| row != 31).map(|row| row..row + 1).partition(|row| row.start % 3 == 0);
+    let bodies = vec![take(&block, from_ref(&(31..32))), take(&block, &thirds), take(&block, &others)];
+    assert_eq!(inserted(bodies).await, expected);
+
+    // And what is told about the rows is what is in the table.
+    let mut told = columns::describe_rows(&block.native).unwrap();
+    told.sort_by_key(|row| row.event_id);
+    for (told, row) in told.iter().zip(&expected) {
+        let event_type = told.event_type.map(|it| it.as_str());
+        assert_eq!(row["event_id"], told.event_id.to_string());
+        assert_eq!((row["event_type"].as_str(), row["tenant"].as_str()), (event_type, Some("acme")));
+    }
+}

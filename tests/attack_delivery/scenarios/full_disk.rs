@@ -1,6 +1,6 @@
 //! A disk that fills: by what spools while ClickHouse is away, and by somebody else's file.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 
 use crate::{
     arena::Arena,
@@ -24,10 +24,9 @@ drain_timeout = "100s"
 "#;
 const DISK_BYTES: u64 = 24 << 20;
 /// Requests that are refused before the next step.
-const REFUSALS: u32 = 40;
+const REFUSALS: u32 = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a collector ends on a full disk, since delivery cannot write its state there"]
 async fn full_disk() {
     let mut arena = Arena::enter("full_disk").await;
     let database = arena.database().await;
@@ -40,40 +39,38 @@ async fn full_disk() {
     let first = first.behind(disk.words.clone(), disk.seen_at.clone());
     let mut fleet = Fleet::start(first, 1).await;
     fleet.wait_until_serving().await;
-    let habits = Habits { max_batch: 64, text_bytes: 5..=8_000, once: 30, ..Habits::default() };
+    let habits = Habits { max_batch: 64, text_bytes: 5..=20_000, once: 30, ..Habits::default() };
     let mut sender = Sender::idle(0, arena.rng.fork(), habits, fleet.addresses());
 
+    // The spool itself fills it.
     way.set(Weather::Away);
     sender.press(REFUSALS, None).await;
     let spooled = DISK_BYTES - disk.available_bytes();
-    // What is too little for a request goes as well.
-    sender.press(REFUSALS, Some(&disk)).await;
-    for kill_at_start in [false, true, true] {
-        if kill_at_start {
-            let after = arena.up_to(std::time::Duration::from_millis(250));
-            fleet.kill_at_start(0, after).await;
-        } else {
-            fleet.kill(0);
-        }
-        // The start is to find nothing free, not even what the file of the addresses had.
-        let _ = std::fs::remove_file(disk.seen_at.join("endpoints.json"));
-        disk.fill();
-        fleet.restart(0).await;
-        sender.press(REFUSALS / 4, Some(&disk)).await;
-    }
+    kill_and_restart(&mut arena, &mut fleet).await;
+    sender.press(REFUSALS, None).await;
+    kill_and_restart(&mut arena, &mut fleet).await;
     way.set(Weather::Clear);
     // By itself, without another start, as what was acknowledged is delivered.
     wait_until_taken(&mut sender, &mut fleet).await;
     fleet.wait_until_serving().await;
-    disk.make_room();
 
-    // Somebody else fills it, and ClickHouse is there.
+    // Somebody else fills it, and takes whatever comes free as well; ClickHouse is there.
     let foreign = disk.fill();
     sender.press(REFUSALS, Some(&disk)).await;
-    fleet.kill(0);
-    let _ = std::fs::remove_file(disk.seen_at.join("endpoints.json"));
+    kill_and_restart(&mut arena, &mut fleet).await;
+    sender.press(REFUSALS, Some(&disk)).await;
+    disk.make_room();
+    wait_until_taken(&mut sender, &mut fleet).await;
+    fleet.wait_until_serving().await;
+
+    // The same while ClickHouse is away: not even what delivery has put by for itself is left to it.
+    way.set(Weather::Away);
+    sender.press(REFUSALS, None).await;
     disk.fill();
-    fleet.restart(0).await;
+    sender.press(REFUSALS, Some(&disk)).await;
+    kill_and_restart(&mut arena, &mut fleet).await;
+    sender.press(REFUSALS, Some(&disk)).await;
+    way.set(Weather::Clear);
     sender.press(REFUSALS, Some(&disk)).await;
     disk.make_room();
     wait_until_taken(&mut sender, &mut fleet).await;
@@ -90,6 +87,15 @@ async fn full_disk() {
             report.at_least("refused at least once", refused, 1);
         })
         .await;
+}
+
+/// kill -9 on the full disk, of one that is starting as well, and a start on it.
+async fn kill_and_restart(arena: &mut Arena, fleet: &mut Fleet) {
+    fleet.kill(0);
+    for _ in 0..2 {
+        fleet.kill_at_start(0, arena.up_to(Duration::from_millis(250))).await;
+    }
+    fleet.restart(0).await;
 }
 
 async fn wait_until_taken(sender: &mut Sender, fleet: &mut Fleet) {

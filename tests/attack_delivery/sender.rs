@@ -20,6 +20,8 @@ use crate::{
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a client that has nothing else to do stays away when it was refused. It is told to wait for longer.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 /// A stream is closed after so many rounds of requests, in good order.
 const STREAM_ROUNDS: usize = 20;
 
@@ -274,7 +276,9 @@ impl Sender {
             let Some(via) = self.any_collector() else {
                 panic!("no collector is there that could be asked again");
             };
-            self.unary(via, batch, true).await;
+            if self.unary(via, batch, true).await == Outcome::Refused {
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
         }
     }
 

@@ -39,7 +39,7 @@ async fn full_disk() {
     let first = first.behind(disk.words.clone(), disk.seen_at.clone());
     let mut fleet = Fleet::start(first, 1).await;
     fleet.wait_until_serving().await;
-    let habits = Habits { max_batch: 64, text_bytes: 5..=20_000, once: 30, ..Habits::default() };
+    let habits = Habits { max_batch: 64, text_bytes: 5..=20_000, once: 80, ..Habits::default() };
     let mut sender = Sender::idle(0, arena.rng.fork(), habits, fleet.addresses());
 
     // The spool itself fills it.

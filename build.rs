@@ -13,6 +13,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `compile_fds` does not write the descriptor set that server reflection serves.
     let out = PathBuf::from(env::var("OUT_DIR")?).join("assent_descriptor.bin");
     fs::write(&out, descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().build_transport(false).compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .codec_path("crate::ingress::codec::BoundedCodec")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -65,6 +65,10 @@ helm:
 load-smoke:
     .ci/run load_smoke
 
+# Two minutes of more than the machine takes, and what has to hold then
+load-overload:
+    cargo run --release -p load-tests -- run load-tests/scenarios/overload.toml
+
 # Memory, loading and look-ups of the view of consent, with ten million people or as many as are given
 bench-consent *SUBJECTS:
     cargo bench -p assent --bench consent_replica -- {{ SUBJECTS }}

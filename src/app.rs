@@ -3,8 +3,8 @@
 //! [`App::start`] builds everything in the order of this file and binds both listeners before
 //! anything expensive. Every task that it spawns is held; [`App::run`] ends when one of them ends by
 //! itself, which is always a fault, or when it is told to stop. Draining goes the way that events
-//! go: no new requests, answers for those under way, what is spooled to ClickHouse until the
-//! deadline, and the rest stays in the spool for the next start.
+//! go: balancers are told and given time to hear it, then no new requests, answers for those under way,
+//! what is spooled to ClickHouse until the deadline, and the rest stays in the spool for the next start.
 
 use std::{
     fs, io,
@@ -36,6 +36,8 @@ use crate::{
     event::Micros,
     ingress::{
         self, EventAppender,
+        admission::{Admission, SpoolBacklog, Tenants},
+        arrival::Gate,
         collector::Collector,
         consent::{self, Consent},
         server::Health,
@@ -44,8 +46,10 @@ use crate::{
     spool, telemetry,
 };
 
-/// How long a stopping collector waits for requests under way; a commit takes milliseconds.
+/// How long a stopping collector waits for events under way; a commit takes milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much longer than a write to the ledger may take a change of consent needs for its answer.
+const LEDGER_ANSWER_MARGIN: Duration = Duration::from_secs(1);
 /// How often readiness and gauges are brought up to date.
 const STATE_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -100,13 +104,17 @@ pub struct App {
     admin_addr: SocketAddr,
     tasks: JoinSet<Result<&'static str, AppError>>,
     readiness: watch::Receiver<Readiness>,
+    health: Health,
+    draining: CancellationToken,
     stop_ingress: CancellationToken,
     ingress_ended: CancellationToken,
     listener: AbortHandle,
     stop_rest: CancellationToken,
     delivery: delivery::Handle,
     writer: spool::WriterHandle,
+    drain_grace: Duration,
     drain_timeout: Duration,
+    ledger_answer_timeout: Duration,
 }
 
 impl App {
@@ -159,21 +167,8 @@ impl App {
             .map_err(|error| AppError::File { path: error.path, source: error.source })?;
 
         let (readiness_tx, readiness) = watch::channel(Readiness::STARTING);
+        let draining = CancellationToken::new();
         let (stop_ingress, stop_rest) = (CancellationToken::new(), CancellationToken::new());
-        let collector = Collector::new(Arc::clone(&credentials), Arc::new(pipeline), appender.clone());
-        let consent = Consent::new(consent::Parts {
-            credentials,
-            ledger,
-            replica: replica.clone(),
-            policies: Arc::clone(&policies),
-            pseudonymiser: Arc::clone(&pseudonymiser),
-            redactor: Arc::clone(&redactor),
-            controllers: Arc::new(config.controllers()),
-        });
-        let (health, serving) =
-            grpc.serve(&config.ingress, collector, consent, stop_ingress.clone().cancelled_owned())?;
-        // Until the observer has looked: nobody is sent to a collector whose view of consent is still loading.
-        health.set(false).await;
         let delivery = Delivery::new(
             config.delivery_options(),
             client.clone(),
@@ -185,6 +180,37 @@ impl App {
             Arc::clone(&policies),
         )?;
         let handle = delivery.handle();
+
+        let tenants = Tenants::new(config.tenants.iter().map(|tenant| tenant.name.as_str()));
+        let gate = Gate::new(config.arrival_options(), Arc::clone(&credentials), &tenants);
+        let backlog = SpoolBacklog { reader: Arc::clone(&reader), delivery: handle.clone() };
+        let admission = Arc::new(Admission::new(config.admission_options(), tenants, Box::new(backlog)));
+        let collector = Collector::new(
+            Arc::clone(&credentials),
+            Arc::new(pipeline),
+            appender.clone(),
+            Arc::clone(&admission),
+            stop_ingress.clone(),
+            config.ingress.max_connection_age.map(|age| age.0),
+        );
+        let consent = Consent::new(consent::Parts {
+            credentials,
+            ledger,
+            replica: replica.clone(),
+            policies: Arc::clone(&policies),
+            pseudonymiser: Arc::clone(&pseudonymiser),
+            redactor: Arc::clone(&redactor),
+            controllers: Arc::new(config.controllers()),
+        });
+        let (health, serving) = grpc.serve(
+            &config.ingress,
+            collector,
+            consent,
+            gate.clone(),
+            stop_ingress.clone().cancelled_owned(),
+        )?;
+        // Until the view of consent is loaded; unset, it would say that it serves.
+        health.set(false).await;
 
         let mut tasks = JoinSet::new();
         let ingress_ended = CancellationToken::new();
@@ -223,10 +249,12 @@ impl App {
             reader,
             replica,
             delivery: handle.clone(),
-            health,
+            admission,
+            gate,
+            health: health.clone(),
             metrics,
             readiness: readiness_tx,
-            draining: stop_ingress.clone(),
+            draining: draining.clone(),
             stop: stop_rest.clone(),
         };
         tasks.spawn(observer.run());
@@ -236,13 +264,17 @@ impl App {
             admin_addr,
             tasks,
             readiness,
+            health,
+            draining,
             stop_ingress,
             ingress_ended,
             listener,
             stop_rest,
             delivery: handle,
             writer: opened.writer,
+            drain_grace: config.ingress.drain_grace(),
             drain_timeout: config.delivery.drain_timeout.0,
+            ledger_answer_timeout: config.consent.ledger_timeout.0 + LEDGER_ANSWER_MARGIN,
         })
     }
 
@@ -267,46 +299,89 @@ impl App {
     /// Runs until `stop` resolves, then drains.
     ///
     /// # Errors
-    /// A part ended by itself, or panicked.
+    /// A part ended by itself, failed or panicked, while draining too. Running out of time for the
+    /// drain is none: what was not delivered keeps.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
-        let fault = tokio::select! {
+        let mut fault = tokio::select! {
             () = stop => None,
-            Some(ended) = self.tasks.join_next() => Some(match ended {
-                Ok(Ok(name)) => AppError::Ended(name),
-                Ok(Err(error)) => error,
-                Err(panic) => AppError::Panicked(panic),
-            }),
+            Some(ended) = self.tasks.join_next() => Some(fault_of(ended)),
         };
+        if fault.is_none() {
+            fault = self.step_back().await;
+        }
         tracing::info!(timeout = ?self.drain_timeout, "draining");
-        let drained = tokio::time::timeout(self.drain_timeout, self.drain()).await;
-        if drained.is_err() {
-            tracing::warn!("not everything was delivered in time; the rest stays in the spool");
-            self.tasks.shutdown().await;
+        match tokio::time::timeout(self.drain_timeout, self.drain()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => fault = fault.or(Some(error)),
+            Err(_) => {
+                tracing::warn!("not everything was delivered in time; the rest stays in the spool");
+                self.tasks.shutdown().await;
+            }
         }
         fault.map_or(Ok(()), Err)
     }
 
-    async fn drain(&mut self) {
+    /// Says that nobody should come here any more, and goes on serving until balancers have heard it.
+    /// Gives what went wrong meanwhile.
+    async fn step_back(&mut self) -> Option<AppError> {
+        self.draining.cancel();
+        tracing::info!(grace = ?self.drain_grace, "told to stop: not ready any more, and serving on for a while");
+        let (mut readiness, grace) = (self.readiness.clone(), self.drain_grace);
+        let heard = async move {
+            // The observer says it; when it has ended, that is the fault.
+            let _ = readiness.wait_for(|now| now.draining).await;
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            () = heard => None,
+            Some(ended) = self.tasks.join_next() => Some(fault_of(ended)),
+        }
+    }
+
+    async fn drain(&mut self) -> Result<(), AppError> {
+        self.draining.cancel();
         self.stop_ingress.cancel();
-        // The listener ends when every request under way has its answer. A client may keep a stream open
-        // for as long as it likes, so that is not waited for without end: what such a stream sends
-        // once the spool is closed is refused with UNAVAILABLE.
+        self.health.close().await;
+        let stopped = tokio::time::Instant::now();
+        // The listener ends when every request under way has its answer. A client may take as long as it
+        // likes to send one, so that is not waited for without end: once the spool is closed, events are
+        // refused with UNAVAILABLE.
         let _ = tokio::time::timeout(ANSWER_TIMEOUT, self.ingress_ended.cancelled()).await;
         // Only when nothing can be appended any more does delivery know the end.
         self.writer.close().await;
         self.delivery.finish();
         self.delivery.finished().await;
+        // Changes of consent wait for ClickHouse, not for the spool.
+        let _ = tokio::time::timeout_at(stopped + self.ledger_answer_timeout, self.ingress_ended.cancelled())
+            .await;
         self.stop_rest.cancel();
-        // Streams that are still open have nobody behind them any more.
+        // Connections that are still open have nobody behind them any more.
         self.listener.abort();
+        let mut fault = None;
         while let Some(ended) = self.tasks.join_next().await {
             match ended {
                 Ok(Ok(_)) => {}
                 Err(error) if error.is_cancelled() => {}
-                Ok(Err(error)) => tracing::error!(%error, "a part failed while draining"),
-                Err(error) => tracing::error!(%error, "a part failed while draining"),
+                failed => {
+                    let error = fault_of(failed);
+                    // The first is what the process ends with; the others are told here.
+                    if fault.is_some() {
+                        tracing::error!(%error, "another part failed while draining");
+                    }
+                    fault = fault.or(Some(error));
+                }
             }
         }
+        fault.map_or(Ok(()), Err)
+    }
+}
+
+/// What it means that a part ended which was not told to.
+fn fault_of(ended: Result<Result<&'static str, AppError>, tokio::task::JoinError>) -> AppError {
+    match ended {
+        Ok(Ok(name)) => AppError::Ended(name),
+        Ok(Err(error)) => error,
+        Err(panic) => AppError::Panicked(panic),
     }
 }
 
@@ -316,6 +391,8 @@ struct Observer {
     reader: Arc<spool::Reader>,
     replica: Replica,
     delivery: delivery::Handle,
+    admission: Arc<Admission>,
+    gate: Gate,
     health: Health,
     metrics: PrometheusHandle,
     readiness: watch::Sender<Readiness>,
@@ -331,13 +408,16 @@ impl Observer {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = self.draining.cancelled(), if !self.readiness.borrow().draining => {}
-                () = self.stop.cancelled() => return Ok("the observer"),
+                () = self.stop.cancelled() => {}
             }
-            let draining = self.draining.is_cancelled();
-            if let (Some(reason), false) = (self.appender.poisoned(), draining) {
+            if let Some(reason) = self.appender.poisoned() {
                 self.health.set(false).await;
                 return Err(AppError::Poisoned(reason));
             }
+            if self.stop.is_cancelled() {
+                return Ok("the observer");
+            }
+            let draining = self.draining.is_cancelled();
             let now = Readiness {
                 spool_accepts: self.appender.accepts(),
                 consent_fresh: self.replica.is_fresh(),
@@ -355,6 +435,7 @@ impl Observer {
             }
             let backlog = self.reader.durable_end().0.saturating_sub(self.delivery.cursor().0);
             telemetry::state(now.is_ready(), now.consent_fresh, self.reader.bytes_on_disk(), backlog);
+            telemetry::occupied(self.gate.in_flight_bytes(), &self.admission.undelivered_bytes());
             let lag = self.delivery.held_since().map(|since| since.elapsed());
             telemetry::consent(self.replica.age(), lag, self.replica.subjects(), self.replica.bytes());
             self.metrics.run_upkeep();

@@ -23,6 +23,8 @@ pub mod config;
 pub mod consent;
 pub mod delivery;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod ingress;
 #[cfg(feature = "mutations")]
 pub mod mutation;

@@ -24,6 +24,14 @@ const EVENTS_REJECTED: &str = "assent_events_rejected_total";
 const EVENTS_ACKNOWLEDGED: &str = "assent_events_acknowledged_total";
 /// Requests refused as a whole.
 const REQUESTS_REFUSED: &str = "assent_requests_refused_total";
+/// Connections that are open.
+const CONNECTIONS: &str = "assent_connections";
+/// Connections closed because there were too many.
+const CONNECTIONS_REFUSED: &str = "assent_connections_refused_total";
+/// Bytes of requests that are arriving or under way.
+const IN_FLIGHT_BYTES: &str = "assent_in_flight_bytes";
+/// Bytes in the spool that are not delivered yet, by tenant.
+const TENANT_UNDELIVERED: &str = "assent_tenant_undelivered_bytes";
 /// Pieces of personal data taken out.
 const REDACTIONS: &str = "assent_redactions_total";
 /// Rows in ClickHouse.
@@ -115,6 +123,14 @@ fn describe() {
     describe_counter!(EVENTS_REJECTED, Unit::Count, "events refused one by one, by rule");
     describe_counter!(EVENTS_ACKNOWLEDGED, Unit::Count, "events made durable and acknowledged");
     describe_counter!(REQUESTS_REFUSED, Unit::Count, "requests refused as a whole, by cause");
+    describe_gauge!(CONNECTIONS, Unit::Count, "connections of the gRPC listener that are open");
+    describe_counter!(CONNECTIONS_REFUSED, Unit::Count, "connections closed because there were too many");
+    describe_gauge!(IN_FLIGHT_BYTES, Unit::Bytes, "what requests count that are arriving or under way");
+    describe_gauge!(
+        TENANT_UNDELIVERED,
+        Unit::Bytes,
+        "part of the spool that is not in ClickHouse yet, by configured tenant, of what came since the start"
+    );
     describe_counter!(REDACTIONS, Unit::Count, "pieces of personal data taken out of texts, by entity");
     describe_counter!(ROWS_DELIVERED, Unit::Count, "rows inserted into ClickHouse");
     describe_counter!(
@@ -185,16 +201,80 @@ pub fn acknowledged(events: u32) {
     counter!(EVENTS_ACKNOWLEDGED).increment(u64::from(events));
 }
 
+/// Why a request is refused as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The spool or its disk is full.
+    SpoolFull,
+    /// Too much waits for the next commit.
+    QueueFull,
+    /// It can never be written.
+    TooLarge,
+    /// The spool's disk failed.
+    Poisoned,
+    /// The collector stops.
+    Closed,
+    /// The tenant has its share of the spool, or of what waits for the next commit.
+    TenantShare,
+    /// Too many bytes are in flight.
+    InFlight,
+    /// The connection or the tenant has its share of the bytes in flight.
+    InFlightShare,
+    /// It did not arrive in time.
+    ReceiveTimeout,
+}
+
+impl Refusal {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SpoolFull => "spool_full",
+            Self::QueueFull => "queue_full",
+            Self::TooLarge => "too_large",
+            Self::Poisoned => "poisoned",
+            Self::Closed => "closed",
+            Self::TenantShare => "tenant_share",
+            Self::InFlight => "in_flight",
+            Self::InFlightShare => "in_flight_share",
+            Self::ReceiveTimeout => "receive_timeout",
+        }
+    }
+}
+
+impl From<&AppendError> for Refusal {
+    fn from(error: &AppendError) -> Self {
+        match error {
+            AppendError::Full => Self::SpoolFull,
+            AppendError::QueueFull => Self::QueueFull,
+            AppendError::TooLarge { .. } => Self::TooLarge,
+            AppendError::Poisoned(_) => Self::Poisoned,
+            AppendError::Closed => Self::Closed,
+        }
+    }
+}
+
 /// Counts a request that was refused as a whole.
-pub fn refused(error: &AppendError) {
-    let cause = match error {
-        AppendError::Full => "spool_full",
-        AppendError::QueueFull => "queue_full",
-        AppendError::TooLarge { .. } => "too_large",
-        AppendError::Poisoned(_) => "poisoned",
-        AppendError::Closed => "closed",
-    };
-    counter!(REQUESTS_REFUSED, "cause" => cause).increment(1);
+pub fn refused(cause: impl Into<Refusal>) {
+    counter!(REQUESTS_REFUSED, "cause" => cause.into().as_str()).increment(1);
+}
+
+/// Counts a connection that was opened (1) or closed (-1).
+pub fn connections(change: f64) {
+    gauge!(CONNECTIONS).increment(change);
+}
+
+/// Counts a connection that was closed because there were too many.
+pub fn connection_refused() {
+    counter!(CONNECTIONS_REFUSED).increment(1);
+}
+
+/// Records what is on its way in, and who has how much in the spool. Tenants are a closed set: those
+/// that are configured.
+#[allow(clippy::cast_precision_loss)] // A gauge is a float; bytes of memory and disk fit its 53 bits.
+pub fn occupied(in_flight_bytes: u64, undelivered_bytes: &[(&str, u64)]) {
+    gauge!(IN_FLIGHT_BYTES).set(in_flight_bytes as f64);
+    for (tenant, bytes) in undelivered_bytes {
+        gauge!(TENANT_UNDELIVERED, "tenant" => (*tenant).to_owned()).set(*bytes as f64);
+    }
 }
 
 /// Records rows that are in ClickHouse, and how many of them the seal narrowed.

@@ -31,6 +31,7 @@ const CLICKHOUSE_PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 const TAIL_LINES: usize = 15;
 const LOG: &str = "load-test-collector.log";
+const CONFIG: &str = "load-test-collector.toml";
 
 /// Where a collector and its ClickHouse listen.
 #[derive(Clone, Copy, Debug)]
@@ -75,9 +76,12 @@ pub(crate) struct Collector {
 
 impl Collector {
     /// Starts it. To be called on the main thread; see [`guard`].
-    pub(crate) fn spawn(binary: &Path, data_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn spawn(binary: &Path, data_dir: &Path, config: &toml::Table) -> anyhow::Result<Self> {
         let log = data_dir.join(LOG);
         let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let config_file = data_dir.join(CONFIG);
+        std::fs::write(&config_file, toml::to_string(config)?)
+            .with_context(|| format!("cannot write {}", config_file.display()))?;
         let own = std::env::current_exe().context("cannot find this program's own file")?;
         let mut command = Command::new(own);
         command
@@ -86,6 +90,8 @@ impl Collector {
             .arg("dev")
             .arg("--data-dir")
             .arg(data_dir)
+            .arg("--config")
+            .arg(config_file)
             .args(["--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
             .args(["--clickhouse-http-port", "0", "--clickhouse-tcp-port", "0"])
             .stdin(Stdio::null())
@@ -94,7 +100,7 @@ impl Collector {
             // Ctrl-C is for this program, which then stops the collector.
             .process_group(0)
             .kill_on_drop(true);
-        // What is measured is the default configuration, not this shell's.
+        // What is measured is the scenario's configuration, not this shell's.
         for (name, _) in std::env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"ASSENT_") {
                 command.env_remove(name);

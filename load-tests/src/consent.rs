@@ -14,8 +14,13 @@ const TERMS: &str = "load-test";
 
 /// Records everyone's answer and says how many changes that took. When it returns, each is durable, and holds for
 /// every later event.
-pub(crate) async fn answer(addr: SocketAddr, people: &[Person]) -> anyhow::Result<usize> {
-    let client = Client::connect(&addr.to_string(), None).await?;
+pub(crate) async fn answer(
+    addr: SocketAddr,
+    people: &[Person],
+    api_key: Option<&str>,
+) -> anyhow::Result<usize> {
+    let api_key = api_key.map(Into::into);
+    let client = Client::connect(&addr.to_string(), api_key.as_ref()).await?;
     // One person's changes go one after the other, since they are ordered.
     stream::iter(people)
         .map(|person| {

@@ -24,6 +24,7 @@ mod scenario;
 mod schedule;
 mod send;
 mod tally;
+mod tenants;
 mod visible;
 mod wire;
 

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use crate::{
     machine::Machine,
     measure::{FamilyUsage, Usage},
-    scenario::Scenario,
-    tally::Tally,
+    scenario::{Limits, Scenario},
+    tally::{Tally, TenantTally},
     visible::Landed,
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct Report {
     consent_changes: usize,
     sending: Sending,
     acknowledgement_ms: Percentiles,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calm: Option<Calm>,
     send_lag_ms: Percentiles,
     delivery: Delivery,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,9 +63,20 @@ struct Sending {
     bytes_per_event: f64,
     retries: u64,
     failed_attempts: BTreeMap<String, u64>,
+    /// Of those, the ones that are no RESOURCE_EXHAUSTED with RetryInfo.
+    imprecise_refusals: u64,
+    by_tenant: Vec<TenantTally>,
     given_up_requests: u64,
     unsent_requests: u64,
     generator_late: u64,
+}
+
+/// What came after an overload.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Calm {
+    /// From its start until the last request was due that was refused.
+    recovery_seconds: f64,
+    acknowledgement_ms: Percentiles,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -108,7 +121,20 @@ struct Cost {
 impl Report {
     pub(crate) fn new(scenario: Scenario, machine: Machine, measured: Measured) -> Self {
         let Measured { changes, tally, visible, landed, usage } = measured;
-        let failures = failures(&tally, visible.is_some(), landed);
+        let mut failures = failures(&tally, visible.is_some(), landed, scenario.limits.is_some());
+        let processes = usage.map(|usage| Processes {
+            collector: Cost::of(usage.collector, tally.acknowledged_events),
+            clickhouse: Cost::of(usage.clickhouse, tally.acknowledged_events),
+            generator: Cost::of(usage.generator, tally.acknowledged_events),
+        });
+        let calm = scenario.calm.map(|_| Calm {
+            recovery_seconds: tally.last_refused_in_calm.unwrap_or_default().as_secs_f64(),
+            acknowledgement_ms: Percentiles::of(&tally.calm_latency_us),
+        });
+        if let Some(limits) = &scenario.limits {
+            let memory = processes.as_ref().map(|processes| processes.collector.peak_memory_bytes);
+            failures.extend(broken_limits(limits, &tally, memory));
+        }
         let events = tally.acknowledged_events;
         let since = |start: Instant, end: Instant| end.saturating_duration_since(start).as_secs_f64();
         let to_visible = visible.map(|visible| since(tally.start, visible));
@@ -129,11 +155,8 @@ impl Report {
                 landed,
                 eligible_at_most: tally.eligible_events,
             },
-            processes: usage.map(|usage| Processes {
-                collector: Cost::of(usage.collector, events),
-                clickhouse: Cost::of(usage.clickhouse, events),
-                generator: Cost::of(usage.generator, events),
-            }),
+            processes,
+            calm,
             sending: Sending {
                 requests: tally.requests,
                 sent_events: tally.sent_events,
@@ -148,21 +171,66 @@ impl Report {
                 generator_late: tally.starved,
                 rejected_by_reason: tally.rejected,
                 failed_attempts: tally.failed_attempts,
+                imprecise_refusals: tally.imprecise_refusals,
+                by_tenant: tally.by_tenant,
             },
             failures,
         }
     }
 }
 
-/// What is not as it should be.
-fn failures(tally: &Tally, visible: bool, landed: Landed) -> Vec<String> {
+/// What an overload must not do.
+fn broken_limits(limits: &Limits, tally: &Tally, collector_memory_bytes: Option<u64>) -> Vec<String> {
+    let p99 = Duration::from_micros(tally.latency_us.value_at_quantile(0.99));
+    let recovery = tally.last_refused_in_calm.unwrap_or_default();
+    let memory = collector_memory_bytes.unwrap_or_default();
+    let checks = [
+        (tally.failed_attempts.is_empty(), "nothing was refused: this was no overload".to_owned()),
+        (
+            tally.imprecise_refusals > 0,
+            format!(
+                "{} attempts failed otherwise than by RESOURCE_EXHAUSTED with RetryInfo",
+                tally.imprecise_refusals
+            ),
+        ),
+        (
+            p99 > limits.acknowledged_p99.0,
+            format!(
+                "the 99th percentile of an acknowledgement is {p99:.1?}, above {}",
+                limits.acknowledged_p99
+            ),
+        ),
+        (
+            memory > limits.collector_memory.0,
+            format!("the collector had {} MiB, above {}", memory >> 20, limits.collector_memory),
+        ),
+        (
+            recovery > limits.recovery.0,
+            format!(
+                "{recovery:.1?} into the calm phase something was still refused, above {}",
+                limits.recovery
+            ),
+        ),
+        (
+            tally.by_tenant.iter().any(|tenant| tenant.acknowledged_events == 0),
+            "a tenant got nothing at all".to_owned(),
+        ),
+    ];
+    checks.into_iter().filter(|(fails, _)| *fails).map(|(_, message)| message).collect()
+}
+
+/// What is not as it should be. Where refusals are expected, giving up after one is no fault.
+fn failures(tally: &Tally, visible: bool, landed: Landed, refusals_expected: bool) -> Vec<String> {
     let acknowledged = tally.acknowledged_events;
     let eligible = landed.scope_first_party + landed.scope_affiliates;
     let in_doubt = tally.doubtful_events > 0 || tally.repeated_events > 0;
     let missing = acknowledged.saturating_sub(landed.distinct);
     let checks = [
         (tally.unsent_requests > 0, format!("{} requests were not sent in time", tally.unsent_requests)),
-        (tally.given_up_requests > 0, format!("{} requests were given up", tally.given_up_requests)),
+        (
+            tally.given_up_requests > 0 && !refusals_expected,
+            format!("{} requests were given up", tally.given_up_requests),
+        ),
         (tally.rejected_events() > 0, format!("{} valid events were rejected", tally.rejected_events())),
         (missing > 0, format!("{missing} acknowledged events are missing")),
         (!visible && missing == 0, "the last row was late".to_owned()),
@@ -253,6 +321,17 @@ impl fmt::Display for Report {
         row("events rejected", listed(sending.rejected_events, &sending.rejected_by_reason))?;
         row("attempts failed", listed(sending.failed_attempts.values().sum(), &sending.failed_attempts))?;
         row("retries", format!("{}, {} requests given up", sending.retries, sending.given_up_requests))?;
+        if sending.by_tenant.len() > 1 {
+            for tenant in &sending.by_tenant {
+                row(
+                    &format!("  {}", tenant.name),
+                    format!(
+                        "{} of {} events acknowledged, {} requests refused",
+                        tenant.acknowledged_events, tenant.sent_events, tenant.refused_requests
+                    ),
+                )?;
+            }
+        }
         row(
             "acknowledged",
             format!(
@@ -261,6 +340,16 @@ impl fmt::Display for Report {
             ),
         )?;
         row("acknowledgement, from due time", self.acknowledgement_ms.to_string())?;
+        if let Some(calm) = &self.calm {
+            row("calm again", format!("after {:.2} s; {}", calm.recovery_seconds, calm.acknowledgement_ms))?;
+            row(
+                "refusals that say when to retry",
+                match sending.imprecise_refusals {
+                    0 => "all".to_owned(),
+                    others => format!("all but {others}"),
+                },
+            )?;
+        }
         row(
             "sent after due time",
             format!("{}; generator late {} times", self.send_lag_ms, sending.generator_late),
@@ -335,7 +424,8 @@ mod tests {
     use super::*;
 
     fn tally(acknowledged: u64) -> Tally {
-        let mut tally = Tally::new(Instant::now()).unwrap();
+        let smoke = Scenario::parse(include_str!("../scenarios/smoke.toml")).unwrap();
+        let mut tally = Tally::new(Instant::now(), &crate::tenants::Tenants::new(&smoke)).unwrap();
         (tally.acknowledged_events, tally.sent_events, tally.eligible_events) =
             (acknowledged, acknowledged, 6);
         tally
@@ -352,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_good_run_passes() {
-        assert_eq!(failures(&tally(10), true, ALL), Vec::<String>::new());
+        assert_eq!(failures(&tally(10), true, ALL, false), Vec::<String>::new());
     }
 
     #[test]
@@ -365,24 +455,58 @@ mod tests {
             Landed { in_views: 9, ..ALL },
             Landed { scope_none: 3, scope_first_party: 5, ..ALL },
         ] {
-            assert_eq!(failures(&tally(10), true, landed).len(), 1, "{landed:?}");
+            assert_eq!(failures(&tally(10), true, landed, false).len(), 1, "{landed:?}");
         }
         // One twice in the place of another: the number of rows alone would not tell.
         let swapped = Landed { distinct: 9, in_views: 9, ..ALL };
-        assert_eq!(failures(&tally(10), true, swapped).len(), 2);
+        assert_eq!(failures(&tally(10), true, swapped, false).len(), 2);
     }
 
     #[test]
     fn a_repeated_request_may_lie_in_the_table_twice_and_in_no_view() {
         let repeated = Tally { repeated_events: 5, ..tally(10) };
-        assert!(failures(&repeated, true, Landed { rows: 15, ..ALL }).is_empty());
-        assert_eq!(failures(&repeated, true, Landed { rows: 15, in_views: 15, ..ALL }).len(), 1);
+        assert!(failures(&repeated, true, Landed { rows: 15, ..ALL }, false).is_empty());
+        assert_eq!(failures(&repeated, true, Landed { rows: 15, in_views: 15, ..ALL }, false).len(), 1);
     }
 
     #[test]
     fn an_event_of_unknown_fate_may_have_arrived() {
         let doubtful = Tally { doubtful_events: 2, ..tally(8) };
-        assert!(failures(&doubtful, true, ALL).is_empty());
-        assert!(failures(&doubtful, true, Landed { rows: 8, distinct: 8, in_views: 8, ..ALL }).is_empty());
+        assert!(failures(&doubtful, true, ALL, false).is_empty());
+        assert!(
+            failures(&doubtful, true, Landed { rows: 8, distinct: 8, in_views: 8, ..ALL }, false).is_empty()
+        );
+    }
+
+    #[test]
+    fn an_overload_is_judged_by_its_limits() {
+        let scenario = Scenario::parse(include_str!("../scenarios/overload.toml")).unwrap();
+        let limits = scenario.limits.unwrap();
+        let memory = limits.collector_memory.0;
+        let good = || {
+            let mut tally = tally(10);
+            tally.failed_attempts.insert("ResourceExhausted".to_owned(), 5);
+            tally.given_up_requests = 5;
+            tally.by_tenant[0].acknowledged_events = 10;
+            tally.last_refused_in_calm = Some(limits.recovery.0);
+            tally.latency_us.record(4_000_000).unwrap();
+            tally
+        };
+        assert_eq!(broken_limits(&limits, &good(), Some(memory)), Vec::<String>::new());
+        assert_eq!(failures(&good(), true, ALL, true), Vec::<String>::new());
+        assert_eq!(failures(&good(), true, ALL, false).len(), 1);
+        let broken: [fn(&mut Tally); 5] = [
+            |tally| tally.failed_attempts.clear(),
+            |tally| tally.imprecise_refusals = 1,
+            |tally| tally.latency_us.record_n(6_000_000, 100).unwrap(),
+            |tally| tally.last_refused_in_calm = Some(Duration::from_secs(6)),
+            |tally| tally.by_tenant[0].acknowledged_events = 0,
+        ];
+        for (number, broken) in broken.into_iter().enumerate() {
+            let mut tally = good();
+            broken(&mut tally);
+            assert_eq!(broken_limits(&limits, &tally, Some(memory)).len(), 1, "{number}");
+        }
+        assert_eq!(broken_limits(&limits, &good(), Some(memory + 1)).len(), 1);
     }
 }

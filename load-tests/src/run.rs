@@ -25,6 +25,7 @@ use crate::{
     report::{Measured, Report},
     scenario::Scenario,
     send::send,
+    tenants::Tenants,
     visible::ClickHouse,
     wire::Connection,
 };
@@ -57,12 +58,13 @@ async fn run(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
     }
 
     say("starting the collector (the first start fetches a ClickHouse)");
-    let mut collector = Collector::spawn(&binary, &data.path)?;
+    let tenants = Tenants::new(&scenario);
+    let mut collector = Collector::spawn(&binary, &data.path, &tenants.configure(&scenario))?;
     let pid = collector.pid();
     let played = async {
         let endpoints = collector.ready().await?;
         tokio::select! {
-            measured = play(&scenario, endpoints, pid) => measured,
+            measured = play(&scenario, &tenants, endpoints, pid) => measured,
             died = collector.died() => Err(died),
         }
     };
@@ -97,14 +99,26 @@ async fn run(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
 }
 
 /// Everything between a collector's readiness and its end.
-async fn play(scenario: &Scenario, endpoints: Endpoints, pid: u32) -> anyhow::Result<Measured> {
+async fn play(
+    scenario: &Scenario,
+    tenants: &Tenants,
+    endpoints: Endpoints,
+    pid: u32,
+) -> anyhow::Result<Measured> {
     let people = Arc::new(people(scenario));
     let batches = Batches::start(scenario, Arc::clone(&people))?;
     say(&format!("{} people answer about consent", people.len()));
-    let changes = consent::answer(endpoints.grpc, &people).await?;
-    let mut connections = Vec::new();
-    for _ in 0..scenario.connections {
-        connections.push(Connection::open(endpoints.grpc, scenario.compression).await?);
+    let mut changes = 0;
+    let mut senders = Vec::new();
+    for tenant in tenants.iter() {
+        let api_key = tenant.api_key.as_deref();
+        // The same people for each tenant, under other pseudonyms.
+        changes += consent::answer(endpoints.grpc, &people, api_key).await?;
+        let mut connections = Vec::new();
+        for _ in 0..scenario.connections {
+            connections.push(Connection::open(endpoints.grpc, scenario.compression, api_key).await?);
+        }
+        senders.push(connections);
     }
     batches.filled().await;
 
@@ -114,7 +128,7 @@ async fn play(scenario: &Scenario, endpoints: Endpoints, pid: u32) -> anyhow::Re
     say(&format!("sending {} events at {}", scenario.events(), scenario.rate));
     let counters = Arc::new(Counters::default());
     let lines = Lines::start(Arc::clone(&counters), scenario.events());
-    let tally = send(scenario, &connections, batches, &counters).await?;
+    let tally = send(scenario, tenants, &senders, batches, &counters).await?;
     drop(lines);
 
     say("waiting for the last row");

@@ -54,8 +54,49 @@ pub(crate) struct Scenario {
     pub(crate) consent: ConsentMix,
     #[serde(default)]
     pub(crate) retry: Retry,
+    /// Who sends; without any, everybody is the collector's tenant `local`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tenant: Vec<TenantShare>,
+    /// What comes after `duration`, to see how fast the collector recovers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calm: Option<Calm>,
+    /// What has to hold when more is sent than the machine takes. With it, refusals are expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<Limits>,
+    /// Configuration of the collector, in its own form.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub(crate) collector: toml::Table,
     /// How long texts are; the shares add up to 1.
     pub(crate) text: Vec<TextRange>,
+}
+
+/// A tenant, with an API key of its own.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TenantShare {
+    pub(crate) name: String,
+    /// Of the requests.
+    pub(crate) share: Share,
+}
+
+/// A second phase.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Calm {
+    pub(crate) rate: Rate,
+    pub(crate) duration: Span,
+}
+
+/// What an overload may do.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// The 99th percentile of what was acknowledged, from its due time.
+    pub(crate) acknowledged_p99: Span,
+    /// The most that the collector may have resident.
+    pub(crate) collector_memory: ByteSize,
+    /// From the start of the calm phase until the last refusal.
+    pub(crate) recovery: Span,
 }
 
 /// Shares of the people. Who is in none of them says nothing.
@@ -266,6 +307,16 @@ impl Scenario {
         rule(!self.duration.0.is_zero(), "duration", "is zero")?;
         rule(self.duration.0 <= MAX_DURATION, "duration", "is longer than an hour")?;
         rule(!self.request_timeout.0.is_zero(), "request_timeout", "is zero")?;
+        if let Some(calm) = self.calm {
+            rule(!calm.duration.0.is_zero(), "calm.duration", "is zero")?;
+            rule(calm.duration.0 <= MAX_DURATION, "calm.duration", "is longer than an hour")?;
+        }
+        let shares = self.tenant.iter().map(|tenant| tenant.share.0).sum::<f64>();
+        rule(
+            self.tenant.is_empty() || (shares - 1.0).abs() < 1e-6,
+            "tenant",
+            "the shares do not add up to 1",
+        )?;
         rule(self.events() <= MAX_EVENTS, "rate", "more than a hundred million events in one run")?;
         let ConsentMix { granted, affiliates, denied } = self.consent;
         rule(
@@ -298,6 +349,7 @@ mod tests {
 
     const SMOKE: &str = include_str!("../scenarios/smoke.toml");
     const THROUGHPUT: &str = include_str!("../scenarios/throughput.toml");
+    const OVERLOAD: &str = include_str!("../scenarios/overload.toml");
 
     #[test]
     fn the_shipped_scenarios_can_be_used() {
@@ -307,6 +359,13 @@ mod tests {
         assert_eq!(smoke.text[2].to, ByteSize(4 << 10));
         let throughput = Scenario::parse(THROUGHPUT).unwrap();
         assert!(throughput.events() > smoke.events());
+        let overload = Scenario::parse(OVERLOAD).unwrap();
+        assert!(overload.limits.is_some() && overload.calm.is_some() && overload.tenant.len() > 1);
+        for (from, to) in [("share = 0.9", "share = 0.8"), ("duration = \"20s\"", "duration = \"0s\"")] {
+            let changed = OVERLOAD.replacen(from, to, 1);
+            assert_ne!(changed, OVERLOAD, "{from} is not there");
+            assert!(Scenario::parse(&changed).is_err(), "{to} was taken");
+        }
     }
 
     #[test]

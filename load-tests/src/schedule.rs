@@ -12,31 +12,65 @@ const NANOS: u128 = 1_000_000_000;
 /// When each request is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timetable {
+    main: Steady,
+    /// With when it starts.
+    calm: Option<(Duration, Steady)>,
+}
+
+/// Requests at one rate.
+#[derive(Clone, Copy, Debug)]
+struct Steady {
     /// Requests a second as a fraction, so that no rounding adds up over a run.
     numerator: u128,
     denominator: u128,
     requests: u64,
 }
 
-impl Timetable {
-    pub(crate) fn new(scenario: &Scenario) -> Self {
-        let (numerator, denominator) = match scenario.rate {
-            Rate::Events(rate) => (u128::from(rate), u128::from(scenario.events_per_request)),
+impl Steady {
+    fn new(rate: Rate, events_per_request: u32, duration: Duration) -> Self {
+        let (numerator, denominator) = match rate {
+            Rate::Events(rate) => (u128::from(rate), u128::from(events_per_request)),
             Rate::Requests(rate) => (u128::from(rate), 1),
         };
-        let requests = scenario.duration.0.as_nanos() * numerator / (denominator.max(1) * NANOS);
+        let requests = duration.as_nanos() * numerator / (denominator.max(1) * NANOS);
         Self { numerator, denominator, requests: u64::try_from(requests).unwrap_or(u64::MAX).max(1) }
     }
 
+    fn offset(&self, request: u64) -> Duration {
+        let nanos = u128::from(request) * self.denominator * NANOS / self.numerator;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+impl Timetable {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let steady = |rate, duration| Steady::new(rate, scenario.events_per_request, duration);
+        let main = scenario.duration.0;
+        Self {
+            main: steady(scenario.rate, main),
+            calm: scenario.calm.map(|calm| (main, steady(calm.rate, calm.duration.0))),
+        }
+    }
+
     /// Requests of the whole run, at least one.
-    pub(crate) const fn requests(&self) -> u64 {
-        self.requests
+    pub(crate) fn requests(&self) -> u64 {
+        self.main.requests.saturating_add(self.calm.map_or(0, |(_, calm)| calm.requests))
     }
 
     /// When a request is due, from the start.
     pub(crate) fn offset(&self, request: u64) -> Duration {
-        let nanos = u128::from(request) * self.denominator * NANOS / self.numerator;
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        match self.calm {
+            Some((start, calm)) if request >= self.main.requests => {
+                start + calm.offset(request - self.main.requests)
+            }
+            _ => self.main.offset(request),
+        }
+    }
+
+    /// How far into the calm phase a request is due; none if it is of the main one.
+    pub(crate) fn calm_offset(&self, request: u64) -> Option<Duration> {
+        let (_, calm) = self.calm?;
+        Some(calm.offset(request.checked_sub(self.main.requests)?))
     }
 }
 
@@ -94,6 +128,25 @@ mod tests {
         assert_eq!(timetable.offset(3_000), Duration::from_secs(7));
         assert_eq!(timetable.offset(3_000 * 500), Duration::from_secs(3_500));
         assert_eq!(timetable.requests(), 3_600 * 3_000 / 7);
+    }
+
+    #[test]
+    fn a_calm_phase_follows_at_its_own_rate() {
+        let mut scenario = scenario("20 requests/s", "5s", 100);
+        let calm = crate::scenario::Calm { rate: Rate::Requests(2), duration: "10s".parse().unwrap() };
+        scenario.calm = Some(calm);
+        let timetable = Timetable::new(&scenario);
+        assert_eq!(timetable.requests(), 120);
+        assert_eq!((timetable.offset(99), timetable.calm_offset(99)), (Duration::from_millis(4_950), None));
+        assert_eq!(
+            (timetable.offset(100), timetable.calm_offset(100)),
+            (Duration::from_secs(5), Some(Duration::ZERO))
+        );
+        let half = Duration::from_millis(500);
+        assert_eq!(
+            (timetable.offset(101), timetable.calm_offset(101)),
+            (Duration::from_secs(5) + half, Some(half))
+        );
     }
 
     #[test]

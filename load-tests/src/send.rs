@@ -20,13 +20,16 @@ use crate::{
     scenario::{Retry, Scenario},
     schedule::{Timetable, Timing},
     tally::{Ending, Failure, Sent, Tally},
+    tenants::Tenants,
     wire::Connection,
 };
 
-/// Sends everything that `batches` gives, and waits for every answer.
+/// Sends everything that `batches` gives, each request over one of its tenant's connections, and waits for
+/// every answer.
 pub(crate) async fn send(
     scenario: &Scenario,
-    connections: &[Connection],
+    tenants: &Tenants,
+    senders: &[Vec<Connection>],
     mut batches: Batches,
     counters: &Arc<Counters>,
 ) -> anyhow::Result<Tally> {
@@ -35,10 +38,15 @@ pub(crate) async fn send(
     let policy = Policy { retry: scenario.retry, timeout: scenario.request_timeout.0 };
     let mut under_way: JoinSet<Sent> = JoinSet::new();
     let start = Instant::now();
-    let mut tally = Tally::new(start)?;
-    let deadline = start + scenario.duration.0 + scenario.visible_timeout.0;
+    let mut tally = Tally::new(start, tenants)?;
+    let calm = scenario.calm.map_or(Duration::ZERO, |calm| calm.duration.0);
+    let deadline = start + scenario.duration.0 + calm + scenario.visible_timeout.0;
+    let mut senders: Vec<_> = senders.iter().map(|connections| connections.iter().cycle()).collect();
 
-    for (request, connection) in (0..timetable.requests()).zip(connections.iter().cycle()) {
+    for request in 0..timetable.requests() {
+        let tenant = tenants.of_request(request);
+        let connection =
+            senders.get_mut(tenant).and_then(Iterator::next).context("a tenant has no connection")?;
         let Some(batch) = batches.next().await else {
             bail!("the generator ended before the last request");
         };
@@ -51,6 +59,7 @@ pub(crate) async fn send(
         };
         let place = place.context("the semaphore is never closed")?;
         counters.sent.fetch_add(u64::from(batch.events), Ordering::Relaxed);
+        let calm = timetable.calm_offset(request);
         let (connection, counters) = (connection.clone(), Arc::clone(counters));
         under_way.spawn(async move {
             let sent = Instant::now();
@@ -60,7 +69,7 @@ pub(crate) async fn send(
                 counters.acknowledged.fetch_add(u64::from(*accepted), Ordering::Relaxed);
             }
             let timing = Timing { due, sent, answered: Instant::now() };
-            Sent::new(&batch, timing, ending, failures)
+            Sent::new(&batch, tenant, calm, timing, ending, failures)
         });
         while let Some(sent) = under_way.try_join_next() {
             tally.add(sent.context("a sending task failed")?);
@@ -96,7 +105,8 @@ async fn deliver(connection: &Connection, batch: &Batch, policy: Policy) -> (End
                 break;
             }
         };
-        failures.push(Failure::Status(status.code()));
+        let has_retry_info = status.get_details_retry_info().is_some_and(|info| info.retry_delay.is_some());
+        failures.push(Failure::Status { code: status.code(), has_retry_info });
         if attempt == policy.retry.max_attempts || !may_be_retried(status.code()) {
             break;
         }

@@ -4,10 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use assent::ingress::proto::RejectionReason;
 use hdrhistogram::Histogram;
+use serde::Serialize;
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::{generate::Batch, schedule::Timing};
+use crate::{
+    generate::Batch,
+    schedule::Timing,
+    tenants::{Tenant, Tenants},
+};
 
 /// The longest latency that is told apart, in microseconds: half an hour.
 const MAX_LATENCY_US: u64 = 30 * 60 * 1_000_000;
@@ -16,7 +21,11 @@ const DIGITS: u8 = 3;
 /// An attempt that gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    Status(Code),
+    Status {
+        code: Code,
+        /// Whether it says when to come back.
+        has_retry_info: bool,
+    },
     TimedOut,
 }
 
@@ -25,15 +34,24 @@ impl Failure {
     const fn leaves_doubt(self) -> bool {
         !matches!(
             self,
-            Self::Status(
-                Code::ResourceExhausted | Code::InvalidArgument | Code::Unauthenticated | Code::OutOfRange
-            )
+            Self::Status {
+                code: Code::ResourceExhausted
+                    | Code::InvalidArgument
+                    | Code::Unauthenticated
+                    | Code::OutOfRange,
+                ..
+            }
         )
+    }
+
+    /// Whether a client knows what to do: the collector had no room, and says when it may have.
+    const fn is_precise_refusal(self) -> bool {
+        matches!(self, Self::Status { code: Code::ResourceExhausted, has_retry_info: true })
     }
 
     fn name(self) -> String {
         match self {
-            Self::Status(code) => format!("{code:?}"),
+            Self::Status { code, .. } => format!("{code:?}"),
             Self::TimedOut => "TimedOut".to_owned(),
         }
     }
@@ -52,16 +70,44 @@ pub(crate) struct Sent {
     events: u32,
     eligible: u32,
     bytes: usize,
+    tenant: usize,
+    /// How far into the calm phase it was due.
+    calm: Option<Duration>,
     timing: Timing,
     ending: Ending,
     failures: Vec<Failure>,
 }
 
 impl Sent {
-    pub(crate) fn new(batch: &Batch, timing: Timing, ending: Ending, failures: Vec<Failure>) -> Self {
+    pub(crate) fn new(
+        batch: &Batch,
+        tenant: usize,
+        calm: Option<Duration>,
+        timing: Timing,
+        ending: Ending,
+        failures: Vec<Failure>,
+    ) -> Self {
         let Batch { encoded, events, eligible } = batch;
-        Self { events: *events, eligible: *eligible, bytes: encoded.len(), timing, ending, failures }
+        Self {
+            events: *events,
+            eligible: *eligible,
+            bytes: encoded.len(),
+            tenant,
+            calm,
+            timing,
+            ending,
+            failures,
+        }
     }
+}
+
+/// A tenant's part of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TenantTally {
+    pub(crate) name: String,
+    pub(crate) sent_events: u64,
+    pub(crate) acknowledged_events: u64,
+    pub(crate) refused_requests: u64,
 }
 
 /// All of a run.
@@ -82,17 +128,30 @@ pub(crate) struct Tally {
     pub(crate) eligible_events: u64,
     pub(crate) request_bytes: u64,
     pub(crate) failed_attempts: BTreeMap<String, u64>,
+    /// Of the failed attempts, those that are no RESOURCE_EXHAUSTED with a time to come back.
+    pub(crate) imprecise_refusals: u64,
+    pub(crate) by_tenant: Vec<TenantTally>,
+    /// How far into the calm phase the last request was due of which an attempt failed.
+    pub(crate) last_refused_in_calm: Option<Duration>,
     pub(crate) retries: u64,
     /// How often the generator was late.
     pub(crate) starved: u64,
     /// From when a request was due to its acknowledgement.
     pub(crate) latency_us: Histogram<u64>,
+    /// The same of the calm phase alone.
+    pub(crate) calm_latency_us: Histogram<u64>,
     /// From when a request was due to when it was sent.
     pub(crate) lag_us: Histogram<u64>,
 }
 
+impl TenantTally {
+    fn new(tenant: &Tenant) -> Self {
+        Self { name: tenant.name.clone(), sent_events: 0, acknowledged_events: 0, refused_requests: 0 }
+    }
+}
+
 impl Tally {
-    pub(crate) fn new(start: Instant) -> anyhow::Result<Self> {
+    pub(crate) fn new(start: Instant, tenants: &Tenants) -> anyhow::Result<Self> {
         let histogram = || Histogram::new_with_bounds(1, MAX_LATENCY_US, DIGITS);
         Ok(Self {
             start,
@@ -108,22 +167,37 @@ impl Tally {
             eligible_events: 0,
             request_bytes: 0,
             failed_attempts: BTreeMap::new(),
+            imprecise_refusals: 0,
+            by_tenant: tenants.iter().map(TenantTally::new).collect(),
+            last_refused_in_calm: None,
             retries: 0,
             starved: 0,
             latency_us: histogram()?,
+            calm_latency_us: histogram()?,
             lag_us: histogram()?,
         })
     }
 
     pub(crate) fn add(&mut self, sent: Sent) {
-        let Sent { events, eligible, bytes, timing, ending, failures } = sent;
+        let Sent { events, eligible, bytes, tenant, calm, timing, ending, failures } = sent;
         self.requests += 1;
         self.sent_events += u64::from(events);
         self.request_bytes += bytes as u64;
         self.last_answer = self.last_answer.max(timing.answered);
         let failed = failures.len() as u64;
         let doubt = failures.iter().any(|failure| failure.leaves_doubt());
+        if let (Some(calm), 1..) = (calm, failed) {
+            self.last_refused_in_calm = self.last_refused_in_calm.max(Some(calm));
+        }
+        if let Some(tenant) = self.by_tenant.get_mut(tenant) {
+            tenant.sent_events += u64::from(events);
+            match &ending {
+                Ending::Answered { accepted, .. } => tenant.acknowledged_events += u64::from(*accepted),
+                Ending::GivenUp => tenant.refused_requests += 1,
+            }
+        }
         for failure in failures {
+            self.imprecise_refusals += u64::from(!failure.is_precise_refusal());
             *self.failed_attempts.entry(failure.name()).or_default() += 1;
         }
         self.lag_us.saturating_record(micros(timing.lag()));
@@ -139,6 +213,9 @@ impl Tally {
                     *self.rejected.entry(reason.as_str_name()).or_default() += 1;
                 }
                 self.latency_us.saturating_record(micros(timing.latency()));
+                if calm.is_some() {
+                    self.calm_latency_us.saturating_record(micros(timing.latency()));
+                }
             }
             Ending::GivenUp => {
                 self.retries += failed.saturating_sub(1);
@@ -164,18 +241,28 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Scenario;
 
     fn sent(ending: Ending, failures: Vec<Failure>) -> Sent {
         let batch = Batch { encoded: vec![0; 500].into(), events: 10, eligible: 6 };
         let due = Instant::now();
         let ms = Duration::from_millis;
         let timing = Timing { due, sent: due + ms(20), answered: due + ms(25) };
-        Sent::new(&batch, timing, ending, failures)
+        Sent::new(&batch, 0, None, timing, ending, failures)
+    }
+
+    fn tally() -> Tally {
+        let smoke = Scenario::parse(include_str!("../scenarios/smoke.toml")).unwrap();
+        Tally::new(Instant::now(), &Tenants::new(&smoke)).unwrap()
+    }
+
+    const fn refusal(code: Code) -> Failure {
+        Failure::Status { code, has_retry_info: false }
     }
 
     #[test]
     fn answers_and_rejections_are_counted() {
-        let mut tally = Tally::new(Instant::now()).unwrap();
+        let mut tally = tally();
         let rejected = vec![RejectionReason::TextTooLong];
         tally.add(sent(Ending::Answered { accepted: 9, rejected }, Vec::new()));
         assert_eq!((tally.requests, tally.sent_events, tally.acknowledged_events), (1, 10, 9));
@@ -188,16 +275,46 @@ mod tests {
 
     #[test]
     fn only_an_attempt_of_unknown_outcome_leaves_doubt() {
-        let mut tally = Tally::new(Instant::now()).unwrap();
+        let mut tally = tally();
         let accepted = || Ending::Answered { accepted: 10, rejected: Vec::new() };
-        tally.add(sent(accepted(), vec![Failure::Status(Code::ResourceExhausted)]));
+        tally.add(sent(accepted(), vec![refusal(Code::ResourceExhausted)]));
         assert_eq!((tally.repeated_events, tally.retries), (0, 1));
-        tally.add(sent(accepted(), vec![Failure::Status(Code::Unavailable)]));
+        tally.add(sent(accepted(), vec![refusal(Code::Unavailable)]));
         assert_eq!((tally.repeated_events, tally.retries), (10, 2));
         tally.add(sent(Ending::GivenUp, vec![Failure::TimedOut]));
         assert_eq!((tally.doubtful_events, tally.given_up_requests, tally.retries), (10, 1, 2));
         assert_eq!(tally.failed_attempts["TimedOut"], 1);
         // A request without an answer has no latency.
         assert_eq!(tally.latency_us.len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_is_precise_when_it_says_when_to_come_back() {
+        let mut tally = tally();
+        let precise = Failure::Status { code: Code::ResourceExhausted, has_retry_info: true };
+        tally.add(sent(Ending::GivenUp, vec![precise]));
+        assert_eq!((tally.imprecise_refusals, tally.given_up_requests), (0, 1));
+        for imprecise in [refusal(Code::ResourceExhausted), refusal(Code::Unavailable), Failure::TimedOut] {
+            tally.add(sent(Ending::GivenUp, vec![imprecise]));
+        }
+        assert_eq!(tally.imprecise_refusals, 3);
+        assert_eq!(tally.by_tenant[0].refused_requests, 4);
+    }
+
+    #[test]
+    fn the_last_refusal_of_the_calm_phase_is_remembered() {
+        let mut tally = tally();
+        let seconds = Duration::from_secs;
+        for (calm, failures) in [
+            (None, vec![Failure::TimedOut]),
+            (Some(seconds(2)), vec![Failure::TimedOut]),
+            (Some(seconds(1)), vec![Failure::TimedOut]),
+            (Some(seconds(3)), vec![]),
+        ] {
+            let ending = Ending::Answered { accepted: 10, rejected: Vec::new() };
+            tally.add(Sent { calm, ..sent(ending, failures) });
+        }
+        assert_eq!(tally.last_refused_in_calm, Some(seconds(2)));
+        assert_eq!((tally.calm_latency_us.len(), tally.latency_us.len()), (3, 4));
     }
 }

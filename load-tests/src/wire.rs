@@ -11,6 +11,7 @@ use tonic::{
     client::Grpc,
     codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
+    metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
 
@@ -23,10 +24,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Connection {
     grpc: Grpc<Channel>,
+    authorization: Option<MetadataValue<Ascii>>,
 }
 
 impl Connection {
-    pub(crate) async fn open(addr: SocketAddr, compression: Compression) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        addr: SocketAddr,
+        compression: Compression,
+        api_key: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let channel = Endpoint::from_shared(format!("http://{addr}"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -39,16 +45,19 @@ impl Connection {
             Compression::Gzip => grpc.send_compressed(CompressionEncoding::Gzip),
             Compression::Zstd => grpc.send_compressed(CompressionEncoding::Zstd),
         };
-        Ok(Self { grpc })
+        let authorization = api_key.map(|key| format!("Bearer {key}").parse()).transpose()?;
+        Ok(Self { grpc, authorization })
     }
 
     /// Sends an encoded `CollectRequest`.
     pub(crate) async fn collect(&self, encoded: Bytes) -> Result<proto::CollectResponse, Status> {
         let mut grpc = self.grpc.clone();
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        grpc.unary(Request::new(encoded), PathAndQuery::from_static(COLLECT), Collect)
-            .await
-            .map(Response::into_inner)
+        let mut request = Request::new(encoded);
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        grpc.unary(request, PathAndQuery::from_static(COLLECT), Collect).await.map(Response::into_inner)
     }
 }
 

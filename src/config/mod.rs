@@ -22,10 +22,16 @@ pub use sections::{
     Pseudonym, Spool, Telemetry, TenantConfig, Tls,
 };
 
-use crate::{consent, pipeline, spool};
+use crate::{
+    consent,
+    ingress::{admission, arrival, codec},
+    pipeline, spool,
+};
 
 /// The prefix of environment variables.
 const ENV_PREFIX: &str = "ASSENT_";
+/// Younger connections would be made for their own sake.
+const MIN_CONNECTION_AGE: Duration = Duration::from_millis(100);
 /// More often, looking at the policy's files would be work for its own sake.
 const MIN_POLICY_RELOAD: Duration = Duration::from_millis(100);
 
@@ -238,6 +244,7 @@ impl Config {
             ("clickhouse.insert_timeout", self.clickhouse.insert_timeout),
             ("clickhouse.query_timeout", self.clickhouse.query_timeout),
             ("delivery.max_backoff", self.delivery.max_backoff),
+            ("ingress.receive_timeout", self.ingress.receive_timeout),
         ] {
             if span.0.is_zero() {
                 return Err(ConfigError::key(key, "is zero"));
@@ -252,6 +259,9 @@ impl Config {
                 ),
             ));
         }
+        if self.ingress.max_connection_age.is_some_and(|age| age.0 < MIN_CONNECTION_AGE) {
+            return Err(ConfigError::key("ingress.max_connection_age", "is shorter than 100ms"));
+        }
         if self.ingress.max_text_bytes > self.ingress.max_request_bytes {
             return Err(ConfigError::key(
                 "ingress.max_text_bytes",
@@ -260,6 +270,22 @@ impl Config {
         }
         if self.ingress.max_request_bytes.0 > 256 << 20 {
             return Err(ConfigError::key("ingress.max_request_bytes", "is larger than 256MiB"));
+        }
+        // A message's length is taken while the request counts for itself.
+        if self.ingress.max_in_flight_bytes.0 < self.ingress.max_request_bytes.0 + arrival::REQUEST_BYTES {
+            return Err(ConfigError::key(
+                "ingress.max_in_flight_bytes",
+                "is too small for one request of ingress.max_request_bytes and 32 KiB besides",
+            ));
+        }
+        if self.ingress.max_events_per_request as usize > codec::MAX_FIELDS {
+            return Err(ConfigError::key("ingress.max_events_per_request", "is larger than 131072"));
+        }
+        if self.ingress.max_connections == 0 {
+            return Err(ConfigError::key("ingress.max_connections", "is zero"));
+        }
+        if self.spool.soft_bytes.is_some_and(|soft| soft.0 == 0 || soft >= self.spool.max_bytes) {
+            return Err(ConfigError::key("spool.soft_bytes", "is not between zero and spool.max_bytes"));
         }
         if self.spool.segment_bytes > self.spool.max_bytes {
             return Err(ConfigError::key("spool.segment_bytes", "is larger than spool.max_bytes"));
@@ -342,6 +368,27 @@ impl Config {
             Fsync::Never => spool::FsyncPolicy::Never,
         };
         options
+    }
+
+    /// How much may arrive at once.
+    #[must_use]
+    pub fn arrival_options(&self) -> arrival::Options {
+        arrival::Options {
+            max_in_flight_bytes: self.ingress.max_in_flight_bytes.0,
+            max_request_bytes: self.ingress.max_request_bytes.0,
+            receive_timeout: self.ingress.receive_timeout.0,
+        }
+    }
+
+    /// The budgets that tenants share.
+    #[must_use]
+    pub fn admission_options(&self) -> admission::Options {
+        let max_bytes = self.spool.max_bytes.0;
+        admission::Options {
+            soft_spool_bytes: self.spool.soft_bytes.map_or(max_bytes - max_bytes / 5, |soft| soft.0),
+            max_spool_bytes: max_bytes,
+            max_pending_bytes: self.spool.max_pending_bytes.0,
+        }
     }
 
     /// Where the policy comes from.

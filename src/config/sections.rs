@@ -24,6 +24,23 @@ pub struct Ingress {
     pub max_age: Span,
     /// Requests under way at once on one connection.
     pub max_concurrent_streams: u32,
+    /// How old a connection or a `CollectStream` gets, give or take a tenth, before clients are asked to
+    /// make another, so that they come to collectors that are new behind a balancer of connections;
+    /// without it, any age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connection_age: Option<Span>,
+    /// How long a collector that was told to stop goes on serving while it says that it is not ready, so
+    /// that balancers send nobody any more; 5 s when not given, and nothing on loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_grace: Option<Span>,
+    /// Connections at once; those beyond are closed as soon as they are made. What clients sent and nobody has
+    /// read yet is 1 MiB of each at most.
+    pub max_connections: u32,
+    /// What requests may take in memory while they arrive: their length, and 32 KiB each. From half of it on,
+    /// connections and tenants get shares of it; beyond it, requests are refused.
+    pub max_in_flight_bytes: ByteSize,
+    /// How long a request, or a message of a stream, may take to arrive whole.
+    pub receive_timeout: Span,
     /// Certificate and key; without them, plain text on loopback alone.
     pub tls: Option<Tls>,
     /// Allows a listener beyond loopback without TLS.
@@ -128,6 +145,10 @@ pub struct Spool {
     pub segment_bytes: ByteSize,
     /// The most that may lie on disk; beyond it, requests are refused until delivery has caught up.
     pub max_bytes: ByteSize,
+    /// From here on, a tenant that holds its share is refused, so that there is room for the others; four fifths
+    /// of `max_bytes` when not given. It means nothing where there is one tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_bytes: Option<ByteSize>,
     /// The most that may wait in memory for the next commit.
     pub max_pending_bytes: ByteSize,
     /// When a commit is made durable.
@@ -162,7 +183,8 @@ pub struct Delivery {
     pub max_age: Span,
     /// The longest pause between two tries of an insert.
     pub max_backoff: Span,
-    /// How long a stopping collector tries to deliver what is spooled; the rest keeps in the spool.
+    /// How long a stopping collector answers and delivers, after `ingress.drain_grace`; the rest keeps
+    /// in the spool.
     pub drain_timeout: Span,
 }
 
@@ -203,6 +225,18 @@ const fn seconds(n: u64) -> Span {
     Span(Duration::from_secs(n))
 }
 
+/// What a balancer that asks every two seconds needs to hear it twice.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+impl Ingress {
+    /// How long a collector that was told to stop goes on serving.
+    #[must_use]
+    pub fn drain_grace(&self) -> Duration {
+        let default = if self.grpc_addr.ip().is_loopback() { Duration::ZERO } else { DRAIN_GRACE };
+        self.drain_grace.map_or(default, |span| span.0)
+    }
+}
+
 impl Default for Ingress {
     fn default() -> Self {
         Self {
@@ -213,6 +247,11 @@ impl Default for Ingress {
             max_ahead: seconds(5 * 60),
             max_age: seconds(30 * 86_400),
             max_concurrent_streams: 256,
+            max_connection_age: None,
+            drain_grace: None,
+            max_connections: 1024,
+            max_in_flight_bytes: ByteSize(256 << 20),
+            receive_timeout: seconds(60),
             tls: None,
             insecure_no_tls: false,
             insecure_no_auth: false,
@@ -267,6 +306,7 @@ impl Default for Spool {
         Self {
             segment_bytes: ByteSize(64 << 20),
             max_bytes: ByteSize(10 << 30),
+            soft_bytes: None,
             max_pending_bytes: ByteSize(32 << 20),
             fsync: Fsync::EveryCommit,
             fsync_interval: Span(Duration::from_millis(100)),

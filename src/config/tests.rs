@@ -54,6 +54,7 @@ fn an_error_names_the_path_of_its_key() {
     assert_eq!(failing_key("[consent]\nmax_staleness = \"1ms\"\n"), "consent.max_staleness");
     assert_eq!(failing_key("[policy]\nreload_interval = \"99ms\"\n"), "policy.reload_interval");
     assert_eq!(failing_key("[consent]\nledger_timeout = \"10001ms\"\n"), "consent.ledger_timeout");
+    assert_eq!(failing_key("[ingress]\nmax_connection_age = \"0s\"\n"), "ingress.max_connection_age");
     load("[consent]\nledger_timeout = \"10s\"\n", &[], vec![]).unwrap();
     for url in ["tcp://x", "x", "http://", "http://user:hunter2@x:8123"] {
         let toml = format!("[clickhouse]\nurl = \"{url}\"\n");
@@ -88,6 +89,16 @@ fn no_listener_beyond_loopback_without_keys_and_tls() {
 }
 
 #[test]
+fn balancers_are_given_time_where_there_may_be_one() {
+    let beyond = "[ingress]\ngrpc_addr = \"[::]:1\"\ninsecure_no_tls = true\ninsecure_no_auth = true\n";
+    let grace = |toml: &str| load(toml, &[], vec![]).unwrap().ingress.drain_grace();
+    assert_eq!(grace(""), Duration::ZERO);
+    assert_eq!(grace(beyond), Duration::from_secs(5));
+    assert_eq!(grace(&format!("{beyond}drain_grace = \"0s\"\n")), Duration::ZERO);
+    assert_eq!(grace("[ingress]\ndrain_grace = \"3s\"\n"), Duration::from_secs(3));
+}
+
+#[test]
 fn a_key_digest_that_is_none_is_refused() {
     assert!(
         failing_key("[[tenants]]\nname = \"acme\"\napi_key_sha256 = [\"plain-key\"]\n")
@@ -107,4 +118,21 @@ fn the_effective_configuration_hides_secrets_and_can_be_read_back() {
     // With stars for a key it is no configuration any more, and says so.
     assert_eq!(failing_key(&printed), "pseudonym.key");
     load(&printed.replace("key = \"********\"\n", ""), &[], vec![]).unwrap();
+}
+
+#[test]
+fn the_marks_of_the_way_in_must_make_sense() {
+    assert_eq!(failing_key("[ingress]\nmax_in_flight_bytes = \"8MiB\"\n"), "ingress.max_in_flight_bytes");
+    load("[ingress]\nmax_in_flight_bytes = \"9MiB\"\n", &[], vec![]).unwrap();
+    let events = "[ingress]\nmax_events_per_request = 131073\n";
+    assert_eq!(failing_key(events), "ingress.max_events_per_request");
+    assert_eq!(failing_key("[ingress]\nmax_connections = 0\n"), "ingress.max_connections");
+    assert_eq!(failing_key("[ingress]\nreceive_timeout = \"0s\"\n"), "ingress.receive_timeout");
+    for soft in ["10GiB", "11GiB", "0B"] {
+        assert_eq!(failing_key(&format!("[spool]\nsoft_bytes = \"{soft}\"\n")), "spool.soft_bytes", "{soft}");
+    }
+    let config = load("[spool]\nsoft_bytes = \"1GiB\"\n", &[], vec![]).unwrap();
+    assert_eq!(config.admission_options().soft_spool_bytes, 1 << 30);
+    let config = load("", &[], vec![]).unwrap();
+    assert_eq!(config.admission_options().soft_spool_bytes, 8 << 30);
 }

@@ -39,6 +39,8 @@ use crate::{
 mod backoff;
 mod batch;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod horizon;
 mod insert;
 mod pace;

@@ -51,7 +51,12 @@ impl ClientError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Status(status) => {
-                matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
+                // No collector says CANCELLED or INTERNAL. The transport library does, about requests that
+                // a collector which stops did not take any more.
+                matches!(
+                    status.code(),
+                    Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Internal
+                )
             }
             Self::Unreachable { .. } => true,
             Self::Address { .. } | Self::ApiKey => false,

@@ -1,15 +1,19 @@
 //! `CollectorService`: events in, answers when they are durable.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{
+    Stream, StreamExt as _,
+    stream::{self, FuturesOrdered},
+};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    event::{Micros, Tenant},
-    ingress::{EventAppender, authenticate, proto, status, wire},
+    event::{Micros, Redacted, Tenant},
+    ingress::{EventAppender, admission::Admission, authenticate, proto, server, status, wire},
     pipeline::{Credentials, Pipeline},
-    telemetry,
+    telemetry::{self, Refusal},
 };
 
 /// Requests of one stream that may be under way at once. While one waits for its commit the next
@@ -22,17 +26,35 @@ pub struct Collector {
     credentials: Arc<Credentials>,
     pipeline: Arc<Pipeline>,
     appender: EventAppender,
+    admission: Arc<Admission>,
+    stopping: CancellationToken,
+    max_stream_age: Option<Duration>,
 }
 
 impl Collector {
-    /// Puts the service together.
+    /// Puts the service together. Its streams end when `stopping` is cancelled, or when they have come
+    /// of age.
     #[must_use]
     pub const fn new(
         credentials: Arc<Credentials>,
         pipeline: Arc<Pipeline>,
         appender: EventAppender,
+        admission: Arc<Admission>,
+        stopping: CancellationToken,
+        max_stream_age: Option<Duration>,
     ) -> Self {
-        Self { credentials, pipeline, appender }
+        Self { credentials, pipeline, appender, admission, stopping, max_stream_age }
+    }
+
+    fn end_of_stream(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (stopping, age) = (self.stopping.clone(), self.max_stream_age.map(server::jittered));
+        async move {
+            match age {
+                None => stopping.cancelled().await,
+                // Whichever comes first.
+                Some(age) => drop(tokio::time::timeout(age, stopping.cancelled()).await),
+            }
+        }
     }
 
     async fn ingest(
@@ -45,15 +67,48 @@ impl Collector {
         telemetry::received(&outcome);
         let accepted = u32::try_from(outcome.accepted.len()).unwrap_or(u32::MAX);
         if accepted > 0 {
-            self.appender.append(outcome.accepted).await.map_err(|error| {
-                telemetry::refused(&error);
-                status::append(&error)
-            })?;
+            self.append(tenant, outcome.accepted).await?;
         }
         telemetry::acknowledged(accepted);
         let rejected = outcome.rejected.into_iter().map(wire::rejected).collect();
         Ok(proto::CollectResponse { accepted, rejected })
     }
+
+    async fn append(&self, tenant: &Tenant, events: Vec<Redacted>) -> Result<(), Status> {
+        let bytes = self.appender.item_bytes(&events) as u64;
+        let admitted = self.admission.admit(tenant, bytes).map_err(|spent| {
+            telemetry::refused(Refusal::TenantShare);
+            status::share_spent(spent)
+        })?;
+        match self.appender.append(events).await {
+            Ok(end) => {
+                admitted.written(end);
+                Ok(())
+            }
+            Err(error) => {
+                admitted.refused();
+                telemetry::refused(&error);
+                Err(status::append(&error))
+            }
+        }
+    }
+}
+
+/// The requests of a stream until `end`, which takes the place of the next one: whoever keeps a stream
+/// open would otherwise keep the collector.
+fn until<T: Send>(
+    end: impl Future<Output = ()> + Send,
+    requests: impl Stream<Item = Result<T, Status>> + Send,
+) -> impl Stream<Item = Result<T, Status>> + Send {
+    let state = (Box::pin(end), Box::pin(requests));
+    stream::unfold(Some(state), |state| async move {
+        let (mut end, mut requests) = state?;
+        tokio::select! {
+            biased;
+            () = &mut end => Some((Err(status::end_of_stream()), None)),
+            request = requests.next() => Some((request?, Some((end, requests)))),
+        }
+    })
 }
 
 #[tonic::async_trait]
@@ -76,14 +131,75 @@ impl proto::collector_service_server::CollectorService for Collector {
         let tenant = authenticate(&self.credentials, request.metadata())
             .map_err(|error| status::unauthenticated(&error))?;
         let this = self.clone();
-        let answers = request
-            .into_inner()
-            .map(move |request| {
-                let (this, tenant) = (this.clone(), tenant.clone());
-                async move { this.ingest(&tenant, request.map_err(status::unreadable)?).await }
+        let requests = until(self.end_of_stream(), request.into_inner());
+        let answer = move |request: Result<_, Status>| {
+            let (this, tenant) = (this.clone(), tenant.clone());
+            async move { this.ingest(&tenant, request.map_err(status::unreadable)?).await }
+        };
+        Ok(Response::new(Box::pin(answers(requests, answer))))
+    }
+}
+
+/// Answers requests in their order, [`STREAM_PIPELINE`] at once. Unlike `buffered`, it starts on each before it
+/// reads the next: a decoded request that nobody works on yet would be counted by nobody.
+fn answers<Q, A, F>(
+    requests: impl Stream<Item = Q> + Send + 'static,
+    answer: impl Fn(Q) -> F + Send + 'static,
+) -> impl Stream<Item = A> + Send
+where
+    Q: Send,
+    A: Send,
+    F: Future<Output = A> + Send,
+{
+    let state = (Box::pin(requests.fuse()), FuturesOrdered::new(), answer);
+    stream::unfold(state, async |(mut requests, mut under_way, answer)| {
+        loop {
+            let has_room = under_way.len() < STREAM_PIPELINE && !requests.is_done();
+            tokio::select! {
+                // In this order: what was just begun is worked on before the next is read.
+                biased;
+                Some(answered) = under_way.next() => return Some((answered, (requests, under_way, answer))),
+                Some(request) = requests.next(), if has_room => under_way.push_back(answer(request)),
+                else => return None,
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_request_is_begun_before_the_next_is_read() {
+        let (read, begun) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let gate = Arc::new(Semaphore::new(0));
+        let requests = {
+            let (read, begun) = (Arc::clone(&read), Arc::clone(&begun));
+            futures_util::stream::iter(0..100).map(move |n| {
+                assert_eq!(read.fetch_add(1, Ordering::Relaxed), begun.load(Ordering::Relaxed));
+                n
             })
-            // `buffered` keeps the order of the requests.
-            .buffered(STREAM_PIPELINE);
-        Ok(Response::new(Box::pin(answers)))
+        };
+        let answer = {
+            let (begun, gate) = (Arc::clone(&begun), Arc::clone(&gate));
+            move |n: usize| {
+                let (begun, gate) = (Arc::clone(&begun), Arc::clone(&gate));
+                async move {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    gate.acquire().await.unwrap().forget();
+                    n
+                }
+            }
+        };
+        let mut answers = Box::pin(answers(requests, answer));
+        assert!(futures_util::poll!(answers.next()).is_pending());
+        assert_eq!(read.load(Ordering::Relaxed), STREAM_PIPELINE);
+        gate.add_permits(100);
+        assert_eq!(answers.collect::<Vec<_>>().await, (0..100).collect::<Vec<_>>());
     }
 }

@@ -1,11 +1,11 @@
 //! The way in: the only place that knows gRPC.
 //!
 //! - [`server`] binds, ends TLS, sets the limits and serves;
+//! - [`connections`] bounds the connections, [`arrival`] what requests take until they are decoded, and
+//!   [`admission`] what each tenant may have in the spool;
 //! - [`collector`] and [`consent`] are the services;
-//! - [`wire`] maps messages to the pipeline's types and back, [`status`] maps errors to statuses;
+//! - `codec` decodes messages, [`wire`] maps messages to the pipeline's types and back, [`status`] maps errors to statuses;
 //! - [`client`] is the other end, for the command line, the demo and the tests.
-
-use std::sync::Arc;
 
 use tonic::metadata::MetadataMap;
 
@@ -15,9 +15,16 @@ use crate::{
     spool::Appender,
 };
 
+pub mod admission;
+pub mod arrival;
 pub mod client;
+pub(crate) mod codec;
 pub mod collector;
+mod connections;
 pub mod consent;
+mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod proto;
 pub mod server;
 pub mod status;
@@ -27,7 +34,7 @@ pub mod wire;
 pub type EventAppender = Appender<Vec<Redacted>>;
 
 /// The tenant of a request, by its `authorization: Bearer …` or `x-api-key`.
-fn authenticate(credentials: &Arc<Credentials>, metadata: &MetadataMap) -> Result<Tenant, AuthError> {
+fn authenticate(credentials: &Credentials, metadata: &MetadataMap) -> Result<Tenant, AuthError> {
     let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
     let bearer = text("authorization").and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;

@@ -1,6 +1,12 @@
 //! The gRPC listener: TLS, limits, compression, health and reflection.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use tokio::net::TcpListener;
 use tonic::{
@@ -12,7 +18,9 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use crate::{
     config,
     ingress::{
+        arrival::{Gate, MAX_CONSENT_REQUEST_BYTES},
         collector::Collector,
+        connections::{self, Connections},
         consent::Consent,
         proto::{
             FILE_DESCRIPTOR_SET,
@@ -27,6 +35,10 @@ use crate::{
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the peer has to answer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may say nothing. A living one answers a ping in time, twice.
+const MAX_SILENCE: Duration = Duration::from_secs(90);
+/// What clients sent on a connection and nobody has read yet.
+const WINDOW_BYTES: u32 = 1 << 20;
 /// The largest header list; keys and trace context fit many times over.
 const MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
 
@@ -79,6 +91,14 @@ impl Health {
             self.0.set_service_status(service, status).await;
         }
     }
+
+    /// Ends the streams of those who watch, which would otherwise hold their connections open.
+    pub async fn close(&self) {
+        let mut reporter = self.0.clone();
+        for service in ["", COLLECTOR, CONSENT] {
+            reporter.clear_service_status(service).await;
+        }
+    }
 }
 
 impl Bound {
@@ -100,6 +120,10 @@ impl Bound {
 
     /// Serves until `stop` resolves and every request under way has its answer.
     ///
+    /// When `stop` resolves, nobody is let in any more, and every client is told by GOAWAY to make no
+    /// more requests on its connection. It is told in two steps, and requests that were on their way
+    /// before it could know are answered.
+    ///
     /// # Errors
     /// TLS files that cannot be used; a listener that fails.
     pub fn serve<S: Future<Output = ()> + Send>(
@@ -107,6 +131,7 @@ impl Bound {
         options: &config::Ingress,
         collector: Collector,
         consent: Consent,
+        gate: Gate,
         stop: S,
     ) -> Result<(Health, impl Future<Output = Result<(), ServerError>> + Send + use<S>), ServerError> {
         let (reporter, health_service) = health_reporter();
@@ -122,30 +147,47 @@ impl Bound {
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Zstd);
         let consent = ConsentServiceServer::new(consent)
+            .max_decoding_message_size(MAX_CONSENT_REQUEST_BYTES)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Zstd);
         let mut server = Server::builder()
             .max_concurrent_streams(options.max_concurrent_streams)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(MAX_HEADER_LIST_BYTES);
+        if let Some(age) = options.max_connection_age {
+            // Not with a grace: with one, the library closes old connections without a word.
+            server = server.max_connection_age(jittered(age.0));
+        }
         if let Some(tls) = &options.tls {
             server = server.tls_config(tls_config(tls)?)?;
         }
         let router = server
             .layer(tower::util::MapResponseLayer::new(status::rewrite_unreadable))
+            .layer(gate)
             .add_service(health_service)
             .add_service(reflection)
             .add_service(collector)
             .add_service(consent);
+        connections::raise_open_files(options.max_connections);
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        let incoming = Connections::new(incoming, options.max_connections, MAX_SILENCE);
         let serving = async move {
             router.serve_with_incoming_shutdown(incoming, stop).await.map_err(ServerError::from)
         };
         Ok((Health(reporter), serving))
     }
+}
+
+/// A tenth less to a tenth more, so that collectors which started together do not send their clients
+/// away together.
+pub(super) fn jittered(age: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 1_000;
+    age * 9 / 10 + age / 5 * u32::try_from(random).unwrap_or(0) / 1_000
 }
 
 /// Checks that the certificate and the key can be used.

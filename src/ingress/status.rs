@@ -8,7 +8,12 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{consent::LedgerError, pipeline::AuthError, spool::AppendError};
+use crate::{
+    consent::LedgerError,
+    ingress::admission::{ShareSpent, flight::FlightError},
+    pipeline::AuthError,
+    spool::AppendError,
+};
 
 /// How long a client should stay away when the disk is full: about as long as delivery takes to
 /// empty a segment.
@@ -45,6 +50,12 @@ pub fn unreadable(status: Status) -> Status {
     } else {
         status
     }
+}
+
+/// A request that is not one message.
+#[must_use]
+pub fn unreadable_request() -> Status {
+    Status::invalid_argument(UNREADABLE)
 }
 
 /// The transport library answers a request that is too large with OUT_OF_RANGE or, when it grows too
@@ -84,6 +95,48 @@ pub fn append(error: &AppendError) -> Status {
             Status::unavailable("this collector no longer takes events; try another, or try again later")
         }
     }
+}
+
+/// The collector wants no more on this stream: it stops, or the stream is old. What was read before is
+/// answered.
+#[must_use]
+pub fn end_of_stream() -> Status {
+    Status::unavailable("this stream has ended; open another, and send there what has no answer yet")
+}
+
+/// The tenant has its share, and others may still send.
+#[must_use]
+pub fn share_spent(spent: ShareSpent) -> Status {
+    match spent {
+        ShareSpent::Spool => exhausted(
+            "this tenant has its share of a spool that fills up; try again later, or more slowly",
+            RETRY_WHEN_FULL,
+        ),
+        ShareSpent::Pending => {
+            exhausted("this tenant has its share of what is in flight; slow down", RETRY_WHEN_BUSY)
+        }
+    }
+}
+
+/// There is no memory for the request.
+#[must_use]
+pub fn in_flight(error: FlightError) -> Status {
+    match error {
+        FlightError::ShareSpent => exhausted(
+            "this connection or tenant has its share of what may be in flight; finish requests, or slow down",
+            RETRY_WHEN_BUSY,
+        ),
+        FlightError::Full => exhausted("too much is in flight; slow down", RETRY_WHEN_BUSY),
+    }
+}
+
+/// The request took too long to arrive.
+#[must_use]
+pub fn receive_timeout() -> Status {
+    Status::deadline_exceeded(
+        "the request did not arrive whole within this collector's time (ingress.receive_timeout); send it again, \
+         in smaller parts if the line is slow",
+    )
 }
 
 fn exhausted(message: &str, retry_after: Duration) -> Status {
@@ -134,6 +187,24 @@ mod tests {
         assert_eq!(status.code(), Code::ResourceExhausted);
         let retry = status.get_details_retry_info().unwrap();
         assert_eq!(retry.retry_delay, Some(RETRY_WHEN_FULL));
+    }
+
+    #[test]
+    fn whoever_is_refused_for_want_of_room_is_told_when_to_come_back() {
+        let refused = [
+            append(&AppendError::Full),
+            append(&AppendError::QueueFull),
+            share_spent(ShareSpent::Spool),
+            share_spent(ShareSpent::Pending),
+            in_flight(FlightError::ShareSpent),
+            in_flight(FlightError::Full),
+        ];
+        for status in refused {
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            assert!(status.get_details_retry_info().unwrap().retry_delay.is_some(), "{status:?}");
+            // And none of it is taken for a request that cannot be read.
+            assert_eq!(unreadable(status).code(), Code::ResourceExhausted);
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ use rustix::{
     io::retry_on_intr,
 };
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), allow(dead_code))] // Fuzzing needs a part of it.
 pub(crate) mod fault;
 
 /// A file in a folder.

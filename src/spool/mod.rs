@@ -117,6 +117,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 mod frame;
 pub mod fs;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod inspect;
 mod lock;
 mod log;

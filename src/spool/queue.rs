@@ -266,6 +266,12 @@ impl<T> Appender<T> {
         })
     }
 
+    /// What an item counts for, about what it takes on the disk.
+    #[must_use]
+    pub fn item_bytes(&self, item: &T) -> usize {
+        (self.item_bytes)(item)
+    }
+
     /// Whether an append has a chance: the writer is there, and there is room. After something
     /// was refused for want of room, this asks the disk.
     #[must_use]

@@ -272,6 +272,12 @@ impl Collector {
         Client::connect(&self.grpc, None).await.unwrap()
     }
 
+    /// A client with an API key.
+    #[allow(dead_code)] // The integration tests alone need it.
+    pub(crate) async fn client_with_key(&self, key: &str) -> Client {
+        Client::connect(&self.grpc, Some(&key.into())).await.unwrap()
+    }
+
     /// What gRPC health says of the collector as a whole.
     pub(crate) async fn health(&self) -> Option<ServingStatus> {
         let mut client = HealthClient::new(channel(&self.grpc).await.ok()?);
@@ -308,10 +314,20 @@ impl Collector {
         self.process.kill();
     }
 
-    /// SIGTERM, then how it ended.
-    pub(crate) async fn terminate(mut self) -> ExitStatus {
+    /// SIGTERM.
+    pub(crate) fn ask_to_stop(&self) {
         let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
+    }
+
+    /// SIGTERM, then how it ended.
+    pub(crate) async fn terminate(self) -> ExitStatus {
+        self.ask_to_stop();
+        self.ended().await
+    }
+
+    /// How it ended.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         eventually("the collector's end", || {
             let ended = self.process.ended();
             async move { ended }
@@ -319,11 +335,30 @@ impl Collector {
         .await
     }
 
+    /// Of the process.
+    #[allow(dead_code)] // The integration tests alone need it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The value of a metric, with its labels as they are printed; none while it has none.
+    #[allow(dead_code)] // As above.
+    pub(crate) async fn metric(&self, name_and_labels: &str) -> Option<f64> {
+        let metrics = self.metrics().await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' '))?;
+        line.trim().parse().ok()
+    }
+
     /// One metric's text lines.
     pub(crate) async fn metrics(&self) -> String {
+        self.get("/metrics").await
+    }
+
+    /// What the admin listener answers, head and all.
+    pub(crate) async fn get(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut stream = tokio::net::TcpStream::connect(&self.admin).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
         let mut text = String::new();
         tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut text))
             .await

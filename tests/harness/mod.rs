@@ -1,5 +1,6 @@
 //! What the tests share.
 
+mod balancer;
 mod collector;
 mod message;
 mod proxy;
@@ -7,6 +8,7 @@ mod server;
 
 use std::{future::Future, time::Duration};
 
+pub(crate) use balancer::Balancer;
 pub(crate) use collector::{Collector, Setup, binary, channel};
 pub(crate) use message::{EventBuilder, change, event};
 pub(crate) use proxy::{Fault, Proxy};

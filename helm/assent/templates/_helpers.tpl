@@ -64,11 +64,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "assent.gracePeriodSeconds" -}}
-{{- $needed := add (.Values.preStopSeconds | int64) (include "assent.seconds" .Values.config.delivery.drain_timeout | int64) }}
+{{- $needed := add (include "assent.seconds" .Values.config.ingress.drain_grace | int64) (include "assent.seconds" .Values.config.delivery.drain_timeout | int64) }}
 {{- if kindIs "invalid" .Values.terminationGracePeriodSeconds }}
 {{- add $needed 15 }}
 {{- else if le (.Values.terminationGracePeriodSeconds | int64) $needed }}
-{{- fail (printf "terminationGracePeriodSeconds (%d) has to be longer than preStopSeconds and config.delivery.drain_timeout together (%d): a pod would be killed while it drains" (.Values.terminationGracePeriodSeconds | int64) $needed) }}
+{{- fail (printf "terminationGracePeriodSeconds (%d) has to be longer than config.ingress.drain_grace and config.delivery.drain_timeout together (%d): a pod would be killed while it drains" (.Values.terminationGracePeriodSeconds | int64) $needed) }}
 {{- else }}
 {{- .Values.terminationGracePeriodSeconds | int64 }}
 {{- end }}

@@ -8,10 +8,10 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
-    checker::check,
+    checker::{Finding, check},
     event::{TENANTS, USERS, user_id},
-    fleet::{Fleet, api_key},
-    harness::{Database, change},
+    fleet::{Fleet, api_key, setup},
+    harness::{Database, Setup, change},
     history::History,
     options::Options,
     report::{Report, tabulate},
@@ -29,17 +29,30 @@ pub(crate) struct Arena {
     pub(crate) options: Options,
     pub(crate) rng: Rng,
     scenario: &'static str,
+    /// A safeguard that the collectors go without. Then findings are what is wanted.
+    mutation: Option<&'static str>,
     began: Instant,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Arena {
-    #[allow(clippy::print_stdout)] // What a person who runs it wants to see.
     pub(crate) async fn enter(scenario: &'static str) -> Self {
+        Self::enter_without(scenario, None).await
+    }
+
+    /// With collectors that go without a safeguard.
+    #[allow(clippy::print_stdout)] // What a person who runs it wants to see.
+    pub(crate) async fn enter_without(scenario: &'static str, mutation: Option<&'static str>) -> Self {
         let alone = ALONE.lock().await;
         let options = Options::from_env();
         println!("{scenario}: {options} -- {scenario}");
-        Self { rng: options.rng(scenario), options, scenario, began: Instant::now(), _alone: alone }
+        Self { rng: options.rng(scenario), options, scenario, mutation, began: Instant::now(), _alone: alone }
+    }
+
+    /// A collector's setup, with more configuration.
+    pub(crate) fn setup(&self, database: &Database, url: &str, more: &str) -> Setup {
+        let setup = setup(database, url, more);
+        self.mutation.map_or(setup.clone(), |mutation| setup.env("ASSENT_MUTATION", mutation))
     }
 
     /// A database on the server of this run, whose rows keep all copies.
@@ -54,10 +67,10 @@ impl Arena {
         most.mul_f64(self.rng.f64())
     }
 
-    /// Reads what is there, checks and tells. The fleet has been drained.
+    /// Reads what is there, checks and tells; gives what does not hold. The fleet has been drained.
     ///
     /// # Panics
-    /// Anything does not hold, or too little happened to prove anything.
+    /// With all safeguards, if anything does not hold or too little happened to prove anything.
     #[allow(clippy::print_stdout)] // What a person who runs it wants to see.
     pub(crate) async fn conclude(
         &mut self,
@@ -65,12 +78,16 @@ impl Arena {
         fleet: &Fleet,
         history: &History,
         more: impl FnOnce(&mut Report),
-    ) {
+    ) -> Vec<Finding> {
         let rows = rows::read(database).await;
         let findings = check(history, &rows);
         let mut report = Report::of(history, &rows, &findings);
         report.add_fleet(fleet);
         more(&mut report);
+        if self.mutation.is_some() {
+            println!("{report}");
+            return findings;
+        }
         let table = tabulate(self.scenario, &report, self.began.elapsed());
         self.began = Instant::now();
         println!("{}\n{report}\n{table}\n", self.scenario);
@@ -94,6 +111,7 @@ impl Arena {
             lacks.is_empty(),
             "too little happened to prove anything:\n{lacks}\nagain, with more: {again}"
         );
+        findings
     }
 }
 

@@ -25,6 +25,8 @@ mod fleet;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod history;
+#[cfg(feature = "mutations")]
+mod mutations;
 mod options;
 mod report;
 mod rows;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     arena::Arena,
-    fleet::{Fleet, setup},
+    fleet::Fleet,
     sender::{Habits, Senders},
     way::{Way, Weather},
 };
@@ -37,7 +37,7 @@ async fn clickhouse_is_away() {
     let database = arena.database().await;
     let way = Way::start(&database.url, arena.rng.fork()).await;
     way.set(Weather::Away);
-    let mut fleet = Fleet::start(setup(&database, &way.url, CONFIG), 1).await;
+    let mut fleet = Fleet::start(arena.setup(&database, &way.url, CONFIG), 1).await;
     let spool = fleet.setup(0).data_dir().join("spool");
     let habits = Habits {
         max_batch: 32,

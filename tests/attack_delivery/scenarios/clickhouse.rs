@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     arena::{Arena, say_yes},
-    fleet::{Fleet, setup},
+    fleet::Fleet,
     rows,
     sender::{Habits, Senders},
     server::Server,
@@ -29,7 +29,7 @@ async fn round(arena: &mut Arena, kills: u64) {
     let way = Way::start(&server.url(), arena.rng.fork()).await;
     let database = server.database(&way.url).await;
     rows::keep_copies(&database).await;
-    let mut fleet = Fleet::start(setup(&database, &way.url, ""), 1).await;
+    let mut fleet = Fleet::start(arena.setup(&database, &way.url, ""), 1).await;
     fleet.wait_until_serving().await;
     say_yes(&fleet).await;
     let senders = Senders::start(&Habits::gentle(), &fleet.addresses(), &mut arena.rng);

@@ -5,7 +5,7 @@ use std::{io::Write as _, time::Duration};
 use crate::{
     arena::Arena,
     disk::Disk,
-    fleet::{Fleet, setup},
+    fleet::Fleet,
     harness::eventually,
     sender::{Habits, Sender},
     way::{Way, Weather},
@@ -31,7 +31,7 @@ async fn full_disk() {
     let mut arena = Arena::enter("full_disk").await;
     let database = arena.database().await;
     let way = Way::start(&database.url, arena.rng.fork()).await;
-    let first = setup(&database, &way.url, CONFIG);
+    let first = arena.setup(&database, &way.url, CONFIG);
     let disk = match Disk::mount(&first.own_data_dir(), DISK_BYTES) {
         Ok(disk) => disk,
         Err(reason) => return skip(&reason),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     arena::{Arena, say_yes},
-    fleet::{Fleet, setup},
+    checker::Finding,
+    fleet::Fleet,
     sender::{Habits, Senders},
 };
 
@@ -23,9 +24,10 @@ async fn kill_9_of_collectors() {
     }
 }
 
-async fn round(arena: &mut Arena, kills: u64) {
+/// One database; gives what was found.
+pub(crate) async fn round(arena: &mut Arena, kills: u64) -> Vec<Finding> {
     let database = arena.database().await;
-    let mut fleet = Fleet::start(setup(&database, &database.url, ""), COLLECTORS).await;
+    let mut fleet = Fleet::start(arena.setup(&database, &database.url, ""), COLLECTORS).await;
     fleet.wait_until_serving().await;
     say_yes(&fleet).await;
     let senders = Senders::start(&Habits::default(), &fleet.addresses(), &mut arena.rng);
@@ -49,5 +51,5 @@ async fn round(arena: &mut Arena, kills: u64) {
         .conclude(&database, &fleet, &history, |report| {
             report.at_least("kills in this round", fleet.kills + fleet.kills_at_start, kills);
         })
-        .await;
+        .await
 }

@@ -3,7 +3,7 @@
 mod away;
 mod clickhouse;
 mod full_disk;
-mod kills;
-mod replies;
+pub(crate) mod kills;
+pub(crate) mod replies;
 mod sigterm;
 mod twice;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::{
     arena::{Arena, say_yes},
-    fleet::{Fleet, setup},
+    checker::Finding,
+    fleet::Fleet,
     harness::{PATIENCE, eventually},
     rows,
     sender::{Habits, Senders},
@@ -30,13 +31,14 @@ async fn lost_replies() {
     }
 }
 
-async fn round(arena: &mut Arena, span: Duration) {
+/// One database; gives what was found.
+pub(crate) async fn round(arena: &mut Arena, span: Duration) -> Vec<Finding> {
     let mut server = Server::start().await;
     let database = server.database(&server.url()).await;
     rows::keep_copies(&database).await;
     let way = Way::start(&server.url(), arena.rng.fork()).await;
     // Some inserts are later than that, and have been sent again by then.
-    let first = setup(&database, &way.url, "").env("ASSENT_CLICKHOUSE__INSERT_TIMEOUT", "1s");
+    let first = arena.setup(&database, &way.url, "").env("ASSENT_CLICKHOUSE__INSERT_TIMEOUT", "1s");
     let mut fleet = Fleet::start(first, COLLECTORS).await;
     fleet.wait_until_serving().await;
     say_yes(&fleet).await;
@@ -65,11 +67,12 @@ async fn round(arena: &mut Arena, span: Duration) {
     fleet.drain().await;
     // An insert that was overtaken may still be on its way; it must not make a second row when it comes.
     eventually("the end of all connections", || async { way.is_quiet().then_some(()) }).await;
-    arena
+    let findings = arena
         .conclude(&database, &fleet, &history, |report| {
             report.add_way(&way);
             report.at_least("answers lost, at least", way.tally.get(Fault::AnswerLost), LEAST_LOST);
         })
         .await;
     server.stop().await;
+    findings
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     arena::{Arena, say_yes},
-    fleet::{Fleet, setup},
+    fleet::Fleet,
     sender::{Habits, Senders},
 };
 
@@ -25,7 +25,7 @@ async fn sigterm_storm() {
 
 async fn round(arena: &mut Arena, ends: u64) {
     let database = arena.database().await;
-    let mut fleet = Fleet::start(setup(&database, &database.url, ""), COLLECTORS).await;
+    let mut fleet = Fleet::start(arena.setup(&database, &database.url, ""), COLLECTORS).await;
     fleet.wait_until_serving().await;
     say_yes(&fleet).await;
     let senders = Senders::start(&Habits::gentle(), &fleet.addresses(), &mut arena.rng);

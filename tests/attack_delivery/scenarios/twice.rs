@@ -19,7 +19,7 @@ use futures_util::{StreamExt as _, stream};
 use crate::{
     arena::Arena,
     event::{Made, TENANTS},
-    fleet::{Addresses, Fleet, api_key, setup},
+    fleet::{Addresses, Fleet, api_key},
     harness::{change, eventually},
     history::{History, Outcome},
     sender::{Habits, Sender},
@@ -35,7 +35,7 @@ const COLLECTORS: usize = 2;
 async fn two_collectors() {
     let mut arena = Arena::enter("two_collectors").await;
     let database = arena.database().await;
-    let mut fleet = Fleet::start(setup(&database, &database.url, ""), COLLECTORS).await;
+    let mut fleet = Fleet::start(arena.setup(&database, &database.url, ""), COLLECTORS).await;
     fleet.wait_until_serving().await;
     let people = arena.options.twins.div_ceil(EVENTS as u64);
     let histories: Vec<History> = stream::iter(0..people)

@@ -38,6 +38,13 @@ attack-consent-mutations:
 fuzz:
     FUZZ_SECONDS=${FUZZ_SECONDS:-300} .ci/run fuzz
 
+# Attack delivery for about half an hour: hundreds of kill -9, a gigabyte that spools, a full disk
+attack-delivery:
+    DELIVERY_KILLS=${DELIVERY_KILLS:-300} DELIVERY_CLICKHOUSE_KILLS=${DELIVERY_CLICKHOUSE_KILLS:-100} \
+        DELIVERY_SECONDS=${DELIVERY_SECONDS:-300} DELIVERY_SPOOL_BYTES=${DELIVERY_SPOOL_BYTES:-1073741824} \
+        DELIVERY_TWINS=${DELIVERY_TWINS:-20000} \
+        cargo test --release --package assent --test attack_delivery -- scenarios:: --nocapture
+
 # The main job on bundled interactions, in a folder and on ports of its own
 demo:
     .ci/run demo

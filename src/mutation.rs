@@ -1,5 +1,5 @@
-//! Safeguards that can be taken away, so that the attack on consent (`tests/attack`) can show that it
-//! would notice. Compiled with the feature `mutations` alone, which nothing that is shipped has.
+//! Safeguards that can be taken away, so that the attacks on consent (`tests/attack`) and on delivery
+//! (`tests/attack_delivery`) can show that they would notice. Compiled with the feature `mutations` alone, which nothing that is shipped has.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -15,11 +15,18 @@ pub enum Mutation {
     NoWatermarkWait,
     /// The ledger's tail begins where the last refresh began, and misses rows that commit late.
     NoOverlap,
+    /// Each try of an insert has a token of its own.
+    NoToken,
+    /// The plan of an insert is not made durable before it.
+    NoPlan,
+    /// The cursor is made durable when an insert begins.
+    EarlyCursor,
 }
 
 impl Mutation {
     /// Every one.
-    pub const ALL: [Self; 2] = [Self::NoWatermarkWait, Self::NoOverlap];
+    pub const ALL: [Self; 5] =
+        [Self::NoWatermarkWait, Self::NoOverlap, Self::NoToken, Self::NoPlan, Self::EarlyCursor];
 
     /// Its name in [`VARIABLE`].
     #[must_use]
@@ -27,6 +34,9 @@ impl Mutation {
         match self {
             Self::NoWatermarkWait => "no_watermark_wait",
             Self::NoOverlap => "no_overlap",
+            Self::NoToken => "no_token",
+            Self::NoPlan => "no_plan",
+            Self::EarlyCursor => "early_cursor",
         }
     }
 }
@@ -45,7 +55,7 @@ pub fn active() -> Option<Mutation> {
 pub fn announce() {
     tracing::error!(
         removed = active().map(Mutation::as_str),
-        "this build is for tests: its safeguards of consent can be removed; never give it a person's data"
+        "this build is for tests: its safeguards can be removed; never give it a person's data"
     );
 }
 
@@ -55,5 +65,14 @@ pub fn of_replica(options: ReplicaOptions) -> ReplicaOptions {
     match active() {
         Some(Mutation::NoOverlap) => ReplicaOptions { overlap: Duration::ZERO, ..options },
         _ => options,
+    }
+}
+
+/// An insert's token, unless each try is to have one of its own.
+#[must_use]
+pub fn of_token(token: &str) -> String {
+    match active() {
+        Some(Mutation::NoToken) => uuid::Uuid::now_v7().to_string(),
+        _ => token.to_owned(),
     }
 }

@@ -11,7 +11,10 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let app = App::start(&config).await?;
     let endpoints =
         Endpoints { grpc: Some(app.grpc_addr()), admin: Some(app.admin_addr()), ..Endpoints::default() };
-    endpoints.write(&config.data_dir).context("cannot write endpoints.json")?;
+    if let Err(error) = endpoints.write(&config.data_dir) {
+        // A full disk is no reason to stay away: what is spooled on it has to be delivered. The addresses are printed.
+        tracing::warn!(%error, "cannot write endpoints.json; other subcommands need the addresses by flags");
+    }
     println!("grpc   {}", app.grpc_addr());
     println!("admin  http://{}", app.admin_addr());
     println!("writes to {} at {}", config.clickhouse.database, config.clickhouse.url);

@@ -51,7 +51,10 @@ impl Insert {
         loop {
             let started = Instant::now();
             let body = self.body.clone();
-            let tried = client.insert_native(TABLE, columns::INSERT_COLUMNS, body, &self.token, &[]).await;
+            let token = &self.token;
+            #[cfg(feature = "mutations")]
+            let token = &crate::mutation::of_token(token);
+            let tried = client.insert_native(TABLE, columns::INSERT_COLUMNS, body, token, &[]).await;
             let Err(error) = tried else {
                 telemetry::inserted(started.elapsed());
                 pace.confirmed();

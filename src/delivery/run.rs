@@ -314,6 +314,8 @@ impl Delivery {
         let mut backoff = Backoff::new(FIRST_PAUSE_WHEN_FULL, LONGEST_PAUSE_WHEN_FULL);
         loop {
             let (file, state) = (self.file.clone(), self.state.clone());
+            #[cfg(feature = "mutations")]
+            let state = self.without_safeguard(state);
             match spawn_blocking(move || file.store(&state)).await? {
                 Ok(()) => break,
                 Err(error) if error.is_out_of_space() => {
@@ -337,6 +339,21 @@ impl Delivery {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "mutations")]
+impl Delivery {
+    /// The state to store, without what is to be missing.
+    fn without_safeguard(&self, mut state: State) -> State {
+        use crate::mutation::{Mutation, active};
+        if matches!(active(), Some(Mutation::NoPlan | Mutation::EarlyCursor)) {
+            state.plans.clear();
+        }
+        if active() == Some(Mutation::EarlyCursor) {
+            state.cursor = self.planned.0;
+        }
+        state
     }
 }
 

@@ -43,6 +43,14 @@ pub(crate) struct Setup {
     config: String,
     policy: Option<PathBuf>,
     env: Vec<(String, String)>,
+    behind: Option<Behind>,
+}
+
+/// Another program that runs the collector, and where its files are for everybody else.
+#[derive(Clone)]
+struct Behind {
+    words: Vec<String>,
+    data_dir: PathBuf,
 }
 
 impl Setup {
@@ -55,6 +63,7 @@ impl Setup {
             config: String::new(),
             policy: None,
             env: Vec::new(),
+            behind: None,
         }
     }
 
@@ -89,6 +98,14 @@ impl Setup {
         self
     }
 
+    /// Runs behind another program, such as `nsenter`, which gives it a view of the files of its own. There its
+    /// data lies where it would without; here it lies in `data_dir`.
+    #[allow(dead_code)] // The attack on delivery alone needs it.
+    pub(crate) fn behind(mut self, words: Vec<String>, data_dir: PathBuf) -> Self {
+        self.behind = Some(Behind { words, data_dir });
+        self
+    }
+
     /// Another collector of the same deployment: its own data, the same key.
     pub(crate) fn beside(&self) -> Self {
         Self {
@@ -101,6 +118,11 @@ impl Setup {
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
+        self.behind.as_ref().map_or_else(|| self.own_data_dir(), |behind| behind.data_dir.clone())
+    }
+
+    /// Where the program itself finds its data.
+    pub(crate) fn own_data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
@@ -111,8 +133,15 @@ impl Setup {
 
     /// The program with a subcommand, on this data and database.
     pub(crate) fn command(&self, subcommand: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(subcommand).arg("--data-dir").arg(self.data_dir());
+        let mut command = match self.behind.as_ref().and_then(|behind| behind.words.split_first()) {
+            None => Command::new(binary()),
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(binary());
+                command
+            }
+        };
+        command.args(subcommand).arg("--data-dir").arg(self.own_data_dir());
         for (name, _) in std::env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"ASSENT_") {
                 command.env_remove(name);
@@ -121,14 +150,15 @@ impl Setup {
         command
     }
 
-    /// Starts the collector and waits for its addresses.
-    pub(crate) async fn start(&self) -> Collector {
+    /// Starts the collector and waits for nothing.
+    pub(crate) fn spawn(&self) -> Process {
         fs::create_dir_all(self.data_dir()).unwrap();
         // That of a collector which was killed would be taken for the new one's.
         let _ = fs::remove_file(self.data_dir().join("endpoints.json"));
         let config = self.dir.path().join("assent.toml");
         fs::write(&config, &self.config).unwrap();
         let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let log_from = log.metadata().unwrap().len();
         let mut command = self.command(&["serve"]);
         command
             .args(["--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
@@ -151,21 +181,12 @@ impl Setup {
         if let Some(key_file) = &self.key_file {
             command.env("ASSENT_PSEUDONYM__KEY_FILE", key_file);
         }
-        let mut child = command.spawn().unwrap();
-        let endpoints = eventually("the collector's addresses", || {
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!("the collector ended with {status}:\n{}", self.log());
-            }
-            let endpoints = Endpoints::read(&self.data_dir()).ok();
-            async move { endpoints }
-        })
-        .await;
-        Collector {
-            child,
-            setup: self.clone(),
-            grpc: endpoints.grpc.unwrap().to_string(),
-            admin: endpoints.admin.unwrap().to_string(),
-        }
+        Process { child: command.spawn().unwrap(), setup: self.clone(), log_from }
+    }
+
+    /// Starts the collector and waits for its addresses.
+    pub(crate) async fn start(&self) -> Collector {
+        self.spawn().started().await
     }
 
     /// Starts the collector and waits until it serves.
@@ -176,23 +197,74 @@ impl Setup {
     }
 }
 
-/// A running collector; killed when dropped.
-pub(crate) struct Collector {
+/// A collector that was started, and may not have come far; killed when dropped.
+pub(crate) struct Process {
     child: Child,
     setup: Setup,
-    pub(crate) grpc: String,
-    pub(crate) admin: String,
+    /// What it says comes after what its forerunners said.
+    log_from: u64,
 }
 
-impl Drop for Collector {
+impl Drop for Process {
     #[allow(clippy::print_stderr)] // What it said belongs to the report of a test that failed.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the collector at {} said:\n{}", self.grpc, self.setup.log());
+            eprintln!("the collector of process {} said:\n{}", self.child.id(), self.setup.log());
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+impl Process {
+    /// Waits for its addresses.
+    pub(crate) async fn started(mut self) -> Collector {
+        let (grpc, admin) = eventually("the collector's addresses", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the collector ended with {status}:\n{}", self.setup.log());
+            }
+            let addresses = self.addresses();
+            async move { addresses }
+        })
+        .await;
+        Collector { process: self, grpc, admin }
+    }
+
+    /// From its file, or from what it printed: on a disk that is full there is no file.
+    fn addresses(&self) -> Option<(String, String)> {
+        if let Ok(endpoints) = Endpoints::read(&self.setup.data_dir()) {
+            return Some((endpoints.grpc?.to_string(), endpoints.admin?.to_string()));
+        }
+        let log = self.setup.log();
+        let said = log.get(usize::try_from(self.log_from).ok()?..)?;
+        let after =
+            |name: &str| Some(said.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned());
+        // Printed last, so that all three are there.
+        after("writes to")?;
+        Some((after("grpc ")?, after("admin  http://")?))
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// A running collector; killed when dropped.
+pub(crate) struct Collector {
+    pub(crate) process: Process,
+    pub(crate) grpc: String,
+    pub(crate) admin: String,
 }
 
 impl Collector {
@@ -238,14 +310,13 @@ impl Collector {
     }
 
     /// kill -9.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub(crate) fn kill(self) {
+        self.process.kill();
     }
 
     /// SIGTERM.
     pub(crate) fn ask_to_stop(&self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
     }
 
@@ -258,7 +329,7 @@ impl Collector {
     /// How it ended.
     pub(crate) async fn ended(mut self) -> ExitStatus {
         eventually("the collector's end", || {
-            let ended = self.child.try_wait().unwrap();
+            let ended = self.process.ended();
             async move { ended }
         })
         .await
@@ -267,7 +338,7 @@ impl Collector {
     /// Of the process.
     #[allow(dead_code)] // The integration tests alone need it.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// The value of a metric, with its labels as they are printed; none while it has none.

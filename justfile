@@ -90,3 +90,7 @@ spool-small-disk:
     mount -t tmpfs -o size=3m tmpfs "$dir"
     trap 'umount "$dir" && rmdir "$dir"' EXIT
     SPOOL_SMALL_DISK=$dir cargo test --package assent --lib a_small_disk -- --ignored
+
+# What it costs that a client's retry counts once, with a million events or as many as are given
+bench-retries *EVENTS:
+    cargo bench -p assent --bench client_retries -- {{ EVENTS }}

@@ -130,7 +130,7 @@
 //! What was acknowledged stays; appends are refused ([`AppendError::Full`]), and each tries anew, so
 //! room is noticed by itself. Delivery must go on, since it makes room. Its state is written with
 //! [`Reserve::write_atomically`], which gives the reserve up; so does opening, if it has to begin a
-//! segment or to copy what is damaged. While the reserve is missing, nothing is appended before it
+//! segment, and whoever copies what is damaged to the quarantine. While the reserve is missing, nothing is appended before it
 //! could be made anew. It is made, or checked, at every opening, and a full disk does not prevent that
 //! opening.
 //!

@@ -152,7 +152,11 @@ impl Reader {
                 }
                 Item::Damage { start, end, .. } => {
                     let range = DamagedRange { start, end };
-                    let new = quarantine::keep(&*store.fs, &store.dir, &*file, segment.base, range)
+                    // On a full disk too: delivery has to get past it to make room.
+                    let keep = || quarantine::keep(&*store.fs, &store.dir, &*file, segment.base, range);
+                    let new = store
+                        .reserve
+                        .with(keep)
                         .map_err(|source| ReadError::Quarantine { path: path.clone(), source })?;
                     if new {
                         self.damaged_ranges.fetch_add(1, Ordering::Relaxed);

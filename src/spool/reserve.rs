@@ -166,13 +166,15 @@ impl Reserve {
         if inner.bytes == 0 || self.is_spent() {
             return Ok(());
         }
+        // If that fails, it is there for the next time.
+        remove_if_there(&*inner.fs, &inner.dir.join(RESERVE_FILE))?;
         inner.spent.store(true, Ordering::Release);
         tracing::warn!(
             bytes = inner.bytes,
             dir = %inner.dir.display(),
             "the disk is full; the spool's reserve is given up, and nothing is taken until there is room"
         );
-        remove_if_there(&*inner.fs, &inner.dir.join(RESERVE_FILE))
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The reserve: what is put by for delivery's state, and who may not have it.
 
 use super::*;
-use crate::spool::reserve::RESERVE_FILE;
+use crate::spool::{fs::fault::Call, reserve::RESERVE_FILE};
 
 const RESERVE_BYTES: u64 = 3000;
 
@@ -173,6 +173,39 @@ fn opening_a_full_disk_works_with_it_and_without() {
     fs.set_capacity(None);
     append(&spool.appender, b"x").unwrap();
     assert!(!spool.reserve.is_spent());
+}
+
+#[test]
+fn one_that_could_not_be_removed_is_given_up_the_next_time() {
+    let fs = FaultFs::new();
+    let spool = open(&fs);
+    fs.set_capacity(Some(fs.used_bytes()));
+    fs.fail_once(Call::Remove, 0, Errno::IO);
+    let failed = spool.reserve.write_atomically(&state_path(), b"state").unwrap_err();
+    assert_eq!(failed.raw_os_error(), Some(Errno::IO.raw_os_error()));
+    spool.reserve.write_atomically(&state_path(), b"state").unwrap();
+    assert_eq!(fs.content(&state_path()).unwrap(), b"state");
+}
+
+#[test]
+fn damage_that_is_met_on_a_full_disk_does_not_hold_delivery_up() {
+    let fs = FaultFs::new();
+    let spool = open(&fs);
+    append_each(&spool, numbered(0..5));
+    let frame = spool.reader.read_from(Position(0)).unwrap().unwrap();
+    // What was read is in memory; this makes the reader look at the disk again.
+    spool.reader.release(spool.reader.durable_end()).unwrap();
+    append_each(&spool, numbered(5..8));
+    let base = segments(&fs).last().unwrap().clone();
+    let at = segment::parse_file_name(&base.name).unwrap();
+    fs.flip_bit(&segment_path(at.0), 64 + 33, 0);
+    fs.set_capacity(Some(fs.used_bytes()));
+    let read: Vec<_> =
+        frames_from(&spool.reader, frame.next.0).iter().flat_map(|it| items(&it.payload)).collect();
+    assert_eq!(read.last(), numbered(7..8).last());
+    assert!(!read.contains(&numbered(5..6)[0]));
+    assert_eq!(spool.reader.damaged_ranges(), 1);
+    assert!(spool.reserve.is_spent());
 }
 
 #[test]

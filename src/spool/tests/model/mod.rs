@@ -90,7 +90,12 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Read),
         2 => (0..=100_usize).prop_map(Op::Release),
         1 => Just(Op::Release(100)),
-        1 => proptest::option::weighted(0.5, 0..300_u64).prop_map(Op::Room),
+        2 => prop_oneof![
+            2 => Just(None),
+            1 => (0..64_u64).prop_map(Some),
+            1 => (0..600_u64).prop_map(Some),
+        ]
+        .prop_map(Op::Room),
         1 => proptest::option::weighted(0.5, 5..60_usize).prop_map(Op::ShortIo),
         1 => (any::<usize>(), any::<usize>(), 0..8_u8, any::<bool>())
             .prop_map(|(file, offset, bit, open)| Op::Flip { file, offset, bit, open }),

@@ -85,6 +85,8 @@ pub(super) struct World {
     seen: BTreeMap<Position, usize>,
     /// Something else than a torn end can be on the disk.
     holes: bool,
+    /// Somebody else may have taken what the reserve gave up, or a copy of damage has.
+    squeezed: bool,
     /// Headers of segments that had to be begun beyond the limit.
     extra_bytes: u64,
 }
@@ -111,6 +113,7 @@ impl World {
             kept: vec![State::BEGINNING],
             seen: BTreeMap::new(),
             holes: false,
+            squeezed: false,
             extra_bytes: 0,
         };
         world.spool = Some(world.open().unwrap());
@@ -158,11 +161,16 @@ impl World {
     /// Keeps the reader's state. It fails only if the disk does, or is full and the reserve spent.
     fn keep(&mut self, state: State) -> Result<(), std::io::Error> {
         let spent = self.spool().reserve.is_spent();
+        // Nothing is appended that takes the room of a reserve that was given up.
+        self.squeezed = spent && (self.squeezed || self.holes);
         let kept = self.spool().reserve.write_atomically(&state_path(), &state.encode());
         match &kept {
             Ok(()) => (self.state, self.kept) = (state, vec![state]),
             Err(error) => {
-                assert!(spent || error.kind() != std::io::ErrorKind::StorageFull, "the reserve is for this");
+                assert!(
+                    self.squeezed || error.kind() != std::io::ErrorKind::StorageFull,
+                    "the reserve is for this"
+                );
                 self.kept.push(state);
             }
         }
@@ -332,9 +340,12 @@ impl World {
                 opened => Some(opened.unwrap()),
             };
         }
+        // Opening may have needed the reserve itself, or had no room to make it.
+        self.squeezed = true;
         // Opening has made durable what the folder holds.
         self.kept = vec![self.state];
         self.fs.repair();
+        self.after_failed_sync();
         if segments(&self.fs).len() > before {
             self.extra_bytes += segment::HEADER_BYTES as u64;
         }
@@ -457,6 +468,7 @@ impl World {
             Op::Read => drop(self.check()),
             Op::Release(percent) => self.release(percent),
             Op::Room(room) => {
+                self.squeezed = true;
                 self.fs.set_capacity(room.map(|room| self.fs.used_bytes() + room));
             }
             Op::ShortIo(most) => self.fs.short_io(most),

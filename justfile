@@ -34,6 +34,10 @@ attack-consent:
 attack-consent-mutations:
     .ci/run attack_mutations
 
+# Cut the power of a disk under a collector and ClickHouse; needs root, loop devices and mkfs.ext4
+attack-power-cut:
+    cargo test --package assent --test integration -- power_cut --ignored --nocapture --test-threads 1
+
 # The main job on bundled interactions, in a folder and on ports of its own
 demo:
     .ci/run demo

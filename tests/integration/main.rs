@@ -21,6 +21,7 @@ mod ingress;
 mod ledger;
 mod policy;
 mod power;
+mod power_cut;
 mod privacy;
 mod retries;
 mod roles;

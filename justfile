@@ -45,6 +45,10 @@ attack-delivery:
         DELIVERY_TWINS=${DELIVERY_TWINS:-20000} \
         cargo test --release --package assent --test attack_delivery -- scenarios:: --nocapture
 
+# Cut the power of a disk under a collector and ClickHouse; needs root, loop devices and mkfs.ext4
+attack-power-cut:
+    cargo test --package assent --test integration -- power_cut --ignored --nocapture --test-threads 1
+
 # The main job on bundled interactions, in a folder and on ports of its own
 demo:
     .ci/run demo

@@ -22,6 +22,7 @@ mod ledger;
 mod overload;
 mod policy;
 mod power;
+mod power_cut;
 mod privacy;
 mod retries;
 mod roles;

@@ -249,6 +249,7 @@ async fn what_it_costs() {
     }
 }
 
+#[allow(clippy::print_stdout)] // Figures are what it is for.
 fn print_ratio(what: &str, seconds: &mut [Vec<f64>; 2]) {
     let [without, with] = seconds.each_mut().map(|seconds| {
         seconds.sort_by(f64::total_cmp);

@@ -30,6 +30,8 @@ const CONNECTIONS: &str = "assent_connections";
 const CONNECTIONS_REFUSED: &str = "assent_connections_refused_total";
 /// Bytes of requests that are arriving or under way.
 const IN_FLIGHT_BYTES: &str = "assent_in_flight_bytes";
+/// How long what has arrived waits for a processor.
+const TURN_WAIT: &str = "assent_processing_wait_seconds";
 /// Bytes in the spool that are not delivered yet, by tenant.
 const TENANT_UNDELIVERED: &str = "assent_tenant_undelivered_bytes";
 /// Pieces of personal data taken out.
@@ -131,6 +133,11 @@ fn describe() {
     describe_gauge!(CONNECTIONS, Unit::Count, "connections of the gRPC listener that are open");
     describe_counter!(CONNECTIONS_REFUSED, Unit::Count, "connections closed because there were too many");
     describe_gauge!(IN_FLIGHT_BYTES, Unit::Bytes, "what requests count that are arriving or under way");
+    describe_histogram!(
+        TURN_WAIT,
+        Unit::Seconds,
+        "how long a request that has arrived waits for a processor"
+    );
     describe_gauge!(
         TENANT_UNDELIVERED,
         Unit::Bytes,
@@ -237,6 +244,8 @@ pub enum Refusal {
     InFlight,
     /// The connection or the tenant has its share of the bytes in flight.
     InFlightShare,
+    /// More comes than can be worked on.
+    Overloaded,
     /// It did not arrive in time.
     ReceiveTimeout,
 }
@@ -252,6 +261,7 @@ impl Refusal {
             Self::TenantShare => "tenant_share",
             Self::InFlight => "in_flight",
             Self::InFlightShare => "in_flight_share",
+            Self::Overloaded => "overloaded",
             Self::ReceiveTimeout => "receive_timeout",
         }
     }
@@ -272,6 +282,11 @@ impl From<&AppendError> for Refusal {
 /// Counts a request that was refused as a whole.
 pub fn refused(cause: impl Into<Refusal>) {
     counter!(REQUESTS_REFUSED, "cause" => cause.into().as_str()).increment(1);
+}
+
+/// Records how long a request or message that had arrived waited for a processor.
+pub fn turn_taken(wait: Duration) {
+    histogram!(TURN_WAIT).record(wait.as_secs_f64());
 }
 
 /// Counts a connection that was opened (1) or closed (-1).

@@ -12,6 +12,8 @@
 //!   last byte, and would hold what it decoded until the client ends the request; what was 10 KiB
 //!   can be 8 MiB by then.
 //! - A stream holds nothing between its messages.
+//! - What has arrived waits for its turn ([`turns`](super::turns)). When that takes long, requests of those who
+//!   hold most are refused before their body is read.
 //!
 //! Decompression and decoding are not counted: they are done in one step (`tonic::codec::decode`), at the end of
 //! which the events are counted by the spool's queue. So there is one such message for each worker
@@ -25,7 +27,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -49,6 +51,7 @@ use crate::{
             consent_service_server::SERVICE_NAME as CONSENT,
         },
         status,
+        turns::{Turn, Turns, WaitedTooLong},
     },
     pipeline::Credentials,
     telemetry,
@@ -91,6 +94,7 @@ struct Shared {
     credentials: Arc<Credentials>,
     events: Arc<InFlight>,
     consent: Arc<InFlight>,
+    turns: Arc<Turns>,
 }
 
 impl Gate {
@@ -102,6 +106,7 @@ impl Gate {
             credentials,
             events: InFlight::new(options.max_in_flight_bytes, tenants.clone()),
             consent: InFlight::new(CONSENT_BYTES, tenants.clone()),
+            turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from)),
         }))
     }
 
@@ -125,12 +130,16 @@ impl Shared {
             _ => return Ok(None),
         };
         let tenant = self.tenant(request)?;
+        if service == COLLECTOR && self.turns.is_busy() && flight.holds_most(&tenant) {
+            return Err(overloaded());
+        }
         let mut request = flight.ticket(&tenant, connection.clone());
         request.take(REQUEST_BYTES).map_err(refused)?;
         Ok(Some(Arrival {
             request: Arc::new(request),
             message: flight.ticket(&tenant, connection),
             unary: method != STREAM_METHOD,
+            turns: (service == COLLECTOR).then(|| Arc::clone(&self.turns)),
             max_message_bytes,
             timeout: self.options.receive_timeout,
         }))
@@ -151,11 +160,18 @@ fn refused(error: FlightError) -> Status {
     status::in_flight(error)
 }
 
+fn overloaded() -> Status {
+    telemetry::refused(telemetry::Refusal::Overloaded);
+    status::overloaded()
+}
+
 /// A request that was let in.
 struct Arrival {
     request: Arc<Ticket>,
     message: Ticket,
     unary: bool,
+    /// Where its messages wait; none if they are small and need no turn.
+    turns: Option<Arc<Turns>>,
     max_message_bytes: u64,
     timeout: Duration,
 }
@@ -212,8 +228,13 @@ struct Arriving {
     inner: Body,
     arrival: Arrival,
     framing: Framing,
-    /// The end of a unary request's message, until the request has ended.
+    /// The end of a message, until it is its turn, and in a unary request until that has ended.
     last_piece: Option<Bytes>,
+    turn: Option<Pin<Box<dyn Future<Output = Result<Turn, WaitedTooLong>> + Send>>>,
+    /// What the message under way counts.
+    counted_bytes: u64,
+    /// What the message counts of which `last_piece` is the end.
+    ended_bytes: u64,
     trailers: Option<http::HeaderMap>,
     ended: bool,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -226,6 +247,9 @@ impl Arriving {
             arrival,
             framing: Framing::new(),
             last_piece: None,
+            turn: None,
+            counted_bytes: 0,
+            ended_bytes: 0,
             trailers: None,
             ended: false,
             deadline: None,
@@ -237,29 +261,39 @@ impl Arriving {
         if piece.is_empty() {
             return Ok(None);
         }
+        // Of a stream, nothing is read while a message waits.
         if self.last_piece.is_some() {
             return Err(status::unreadable_request());
         }
         let advance = self.framing.advance(&piece);
         if advance.ended > 0 {
+            self.ended_bytes = std::mem::take(&mut self.counted_bytes);
             // The time is a message's own.
             self.deadline = self.deadline.take().filter(|_| self.arrival.unary);
-            if !self.arrival.unary {
-                self.arrival.message.give_back();
-            }
         }
         if let Some(len) = advance.begun.map(u64::from) {
             // One that is too long is refused by whoever decodes it, before there is room for it.
             if len <= self.arrival.max_message_bytes {
                 self.arrival.message.take(len).map_err(refused)?;
+                self.counted_bytes = len;
             }
         }
-        if self.arrival.unary && advance.ended > 0 {
-            self.ended = self.inner.is_end_stream();
-            self.last_piece = Some(piece);
-            return Ok(None);
+        if advance.ended == 0 {
+            return Ok(Some(piece));
         }
-        Ok(Some(piece))
+        self.ended = self.arrival.unary && self.inner.is_end_stream();
+        self.last_piece = Some(piece);
+        Ok(None)
+    }
+
+    /// Waits until what has arrived may be worked on.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        let Some(turns) = &self.arrival.turns else { return Poll::Ready(Ok(())) };
+        let turn = self.turn.get_or_insert_with(|| Box::pin(Arc::clone(turns).take()));
+        let taken = ready!(turn.as_mut().poll(cx));
+        self.turn = None;
+        // Dropped here: the work is done by whoever polls this, before anything else.
+        Poll::Ready(taken.map(drop).map_err(|WaitedTooLong| overloaded()))
     }
 
     /// Whether the client is owed time at most, not patience.
@@ -269,8 +303,8 @@ impl Arriving {
 
     fn fail(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.ended = true;
-        (self.last_piece, self.trailers) = (None, None);
-        self.arrival.message.give_back();
+        (self.last_piece, self.trailers, self.turn) = (None, None, None);
+        self.arrival.message.give_back(u64::MAX);
         // What the client still sends is not read.
         self.inner = Body::empty();
         Poll::Ready(Some(Err(status)))
@@ -284,10 +318,18 @@ impl http_body::Body for Arriving {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         loop {
-            if this.ended {
+            if this.last_piece.is_some() && (this.ended || !this.arrival.unary) {
                 this.deadline = None;
-                let piece = this.last_piece.take().map(Frame::data);
-                return Poll::Ready(piece.or_else(|| this.trailers.take().map(Frame::trailers)).map(Ok));
+                if let Err(status) = ready!(this.poll_turn(cx)) {
+                    return this.fail(status);
+                }
+                if !this.arrival.unary {
+                    this.arrival.message.give_back(this.ended_bytes);
+                }
+                return Poll::Ready(this.last_piece.take().map(Frame::data).map(Ok));
+            }
+            if this.ended {
+                return Poll::Ready(this.trailers.take().map(Frame::trailers).map(Ok));
             }
             match Pin::new(&mut this.inner).poll_frame(cx) {
                 Poll::Ready(None) => this.ended = true,

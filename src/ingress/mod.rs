@@ -1,8 +1,8 @@
 //! The way in: the only place that knows gRPC.
 //!
 //! - [`server`] binds, ends TLS, sets the limits and serves;
-//! - [`connections`] bounds the connections, [`arrival`] what requests take until they are decoded, and
-//!   [`admission`] what each tenant may have in the spool;
+//! - [`connections`] bounds the connections, [`arrival`] what requests take until they are decoded, `turns` how
+//!   long they wait for that, and [`admission`] what each tenant may have in the spool;
 //! - [`collector`] and [`consent`] are the services;
 //! - `codec` decodes messages, [`wire`] maps messages to the pipeline's types and back, [`status`] maps errors to statuses;
 //! - [`client`] is the other end, for the command line, the demo and the tests.
@@ -28,6 +28,7 @@ pub mod fuzz;
 pub mod proto;
 pub mod server;
 pub mod status;
+mod turns;
 pub mod wire;
 
 /// What appends a request's events to the spool.

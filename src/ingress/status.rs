@@ -20,6 +20,8 @@ use crate::{
 const RETRY_WHEN_FULL: Duration = Duration::from_secs(2);
 /// How long when memory is full: a few commits.
 const RETRY_WHEN_BUSY: Duration = Duration::from_millis(100);
+/// How long when there is more to do than can be done: about as long as it takes to do what waits.
+const RETRY_WHEN_OVERLOADED: Duration = Duration::from_secs(1);
 
 /// How long when the ledger cannot be reached.
 const RETRY_LEDGER: Duration = Duration::from_secs(1);
@@ -130,6 +132,15 @@ pub fn in_flight(error: FlightError) -> Status {
     }
 }
 
+/// More comes than can be worked on.
+#[must_use]
+pub fn overloaded() -> Status {
+    exhausted(
+        "this collector has more to do than it can; try another, or try again later",
+        RETRY_WHEN_OVERLOADED,
+    )
+}
+
 /// The request took too long to arrive.
 #[must_use]
 pub fn receive_timeout() -> Status {
@@ -198,6 +209,7 @@ mod tests {
             share_spent(ShareSpent::Pending),
             in_flight(FlightError::ShareSpent),
             in_flight(FlightError::Full),
+            overloaded(),
         ];
         for status in refused {
             assert_eq!(status.code(), Code::ResourceExhausted);

@@ -52,6 +52,15 @@ impl InFlight {
         Ticket { tenant: self.tenants.number(tenant), flight: Arc::clone(self), connection, bytes: 0 }
     }
 
+    /// Whether a tenant holds as much as all tenants would if each held the same. One that is alone does.
+    #[must_use]
+    pub fn holds_most(&self, tenant: &Tenant) -> bool {
+        let held = guard(&self.held);
+        let tenants = held.by_tenant.iter().filter(|bytes| **bytes > 0).count() as u64;
+        let own = held.by_tenant[self.tenants.number(tenant)];
+        own > 0 && own.saturating_mul(tenants) >= held.total
+    }
+
     /// What all requests hold.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -94,13 +103,14 @@ impl Ticket {
         Ok(())
     }
 
-    /// Gives back all that it holds.
-    pub fn give_back(&mut self) {
-        if self.bytes > 0 {
+    /// Gives back some of what it holds.
+    pub fn give_back(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        if bytes > 0 {
             let mut held = guard(&self.flight.held);
-            held.give_back(self.tenant, self.bytes);
-            self.connection.0.fetch_sub(self.bytes, Ordering::Relaxed);
-            self.bytes = 0;
+            held.give_back(self.tenant, bytes);
+            self.connection.0.fetch_sub(bytes, Ordering::Relaxed);
+            self.bytes -= bytes;
         }
     }
 
@@ -113,7 +123,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.give_back();
+        self.give_back(self.bytes);
     }
 }
 
@@ -160,7 +170,11 @@ mod tests {
         };
         let acme: Vec<_> = (0..100).map_while(|_| open("acme").ok()).collect();
         assert_eq!(acme.len(), 50);
+        assert!(flight.holds_most(&Tenant::new("acme")) && !flight.holds_most(&Tenant::new("beta")));
         let beta: Vec<_> = (0..100).map_while(|_| open("beta").ok()).collect();
         assert_eq!(beta.len(), 25);
+        assert!(flight.holds_most(&Tenant::new("acme")) && !flight.holds_most(&Tenant::new("beta")));
+        drop(acme);
+        assert!(!flight.holds_most(&Tenant::new("acme")) && flight.holds_most(&Tenant::new("beta")));
     }
 }

@@ -224,3 +224,64 @@ async fn health_is_let_in_whatever_is_in_flight() {
     request.extensions_mut().insert(connection);
     assert!(gate.0.admit(&request).unwrap().is_some());
 }
+
+/// Sends all of a small request.
+async fn whole(gate: &Gate, connection: &Connection) -> Seen {
+    let mut seen = open(gate, "Collect", connection).unwrap();
+    seen.send(&[prefix(3), vec![1, 2, 3]].concat()).await;
+    seen.feed = None;
+    seen
+}
+
+#[tokio::test]
+async fn what_has_arrived_waits_for_its_turn_and_counts_meanwhile() {
+    let gate = gate(64 * MIB, PATIENT);
+    let turns = &gate.0.turns;
+    let mut taken = Vec::new();
+    for _ in 0..std::thread::available_parallelism().unwrap().get() {
+        taken.push(Arc::clone(turns).take().await.unwrap());
+    }
+    let connection = Connection::default();
+    let mut unary = whole(&gate, &connection).await;
+    assert!(unary.next().await.is_none());
+    let mut stream = open(&gate, "CollectStream", &connection).unwrap();
+    for piece in [prefix(3_000), vec![1; 3_000]] {
+        stream.send(&piece).await;
+    }
+    stream.next().await.unwrap().unwrap().unwrap();
+    assert!(stream.next().await.is_none());
+    assert_eq!(gate.in_flight_bytes(), 2 * REQUEST_BYTES + 3_000);
+    taken.clear();
+    assert_eq!(unary.wait().await.unwrap().unwrap().len(), 8);
+    assert_eq!(stream.wait().await.unwrap().unwrap().len(), 3_000);
+    assert_eq!(gate.in_flight_bytes(), 2 * REQUEST_BYTES);
+}
+
+#[tokio::test]
+async fn when_waits_are_long_those_who_hold_most_are_refused_at_once() {
+    let gate = gate(64 * MIB, PATIENT);
+    let connection = Connection::default();
+    let mut taken = Vec::new();
+    for _ in 0..std::thread::available_parallelism().unwrap().get() {
+        taken.push(Arc::clone(&gate.0.turns).take().await.unwrap());
+    }
+    let mut waiting = whole(&gate, &connection).await;
+    assert!(waiting.next().await.is_none());
+    // Its wait ends as long as one may be.
+    let status = waiting.wait().await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.get_details_retry_info().is_some());
+    // Nobody waits, so the next one may try.
+    let mut next = whole(&gate, &connection).await;
+    assert!(next.next().await.is_none());
+    let refused = open(&gate, "Collect", &connection).err().unwrap();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.get_details_retry_info().is_some());
+    // Whoever says no to training is heard whatever waits.
+    let mut request = http::Request::new(Body::empty());
+    *request.uri_mut() = format!("/{CONSENT}/SetConsent").parse().unwrap();
+    assert!(gate.0.admit(&request).unwrap().is_some());
+    taken.clear();
+    assert_eq!(next.wait().await.unwrap().unwrap().len(), 8);
+    open(&gate, "Collect", &connection).unwrap();
+}

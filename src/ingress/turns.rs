@@ -1,0 +1,145 @@
+//! Requests that have arrived wait here for a processor.
+//!
+//! Decoding and redacting take milliseconds of a processor's time, and the runtime works on whatever is
+//! ready in the order in which it became so. When more comes than can be worked on, the wait would be in
+//! the runtime's own queues: nobody could tell how long it is, and a change of consent or a health check would
+//! wait behind all of it. So only as many requests are ready at once as there are processors, and the
+//! others wait in one queue, of which is known how long it takes:
+//!
+//! - Once the wait is longer than [`BUSY_AFTER`], the server is *busy*. Requests of those who take the most
+//!   of it are refused then, before their body is read ([`arrival`](super::arrival)).
+//! - Nobody waits longer than [`MAX_WAIT`]. What was let in before it got busy and has to wait so long is
+//!   refused, which costs much less than to work on it.
+//!
+//! The first is what keeps answers quick; the second is the bound on how slow an answer can be. That queues
+//! are to be bounded in time, since nobody knows what a byte will cost on which machine, is the idea of
+//! CoDel (K. Nichols, V. Jacobson: "Controlling queue delay", ACM Queue 10(5), 2012).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::telemetry;
+
+/// A wait that is longer than this is too long to go on as before.
+pub(super) const BUSY_AFTER: Duration = Duration::from_millis(250);
+/// The longest wait.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// The wait was as long as it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WaitedTooLong;
+
+/// The queue.
+#[derive(Debug)]
+pub(super) struct Turns {
+    processors: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    /// Of the last request that got its turn, or was sent away.
+    last_wait_micros: AtomicU64,
+}
+
+/// A turn. To be dropped when the work begins, which is then done without a break: it is the next one's
+/// turn to be ready.
+pub(super) type Turn = OwnedSemaphorePermit;
+
+impl Turns {
+    pub(super) fn new(processors: usize) -> Arc<Self> {
+        Arc::new(Self {
+            processors: Arc::new(Semaphore::new(processors.max(1))),
+            waiting: AtomicUsize::new(0),
+            last_wait_micros: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether more comes than can be worked on.
+    pub(super) fn is_busy(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+            && Duration::from_micros(self.last_wait_micros.load(Ordering::Relaxed)) > BUSY_AFTER
+    }
+
+    /// Waits for a turn; first come, first served.
+    pub(super) async fn take(self: Arc<Self>) -> Result<Turn, WaitedTooLong> {
+        if let Ok(turn) = Arc::clone(&self.processors).try_acquire_owned() {
+            self.waited(Duration::ZERO);
+            return Ok(turn);
+        }
+        let since = Instant::now();
+        let _waiting = Waiting::new(&self);
+        let turn = tokio::time::timeout(MAX_WAIT, Arc::clone(&self.processors).acquire_owned()).await;
+        self.waited(since.elapsed());
+        // It is never closed.
+        turn.ok().and_then(Result::ok).ok_or(WaitedTooLong)
+    }
+
+    fn waited(&self, wait: Duration) {
+        telemetry::turn_taken(wait);
+        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        self.last_wait_micros.store(micros, Ordering::Relaxed);
+    }
+}
+
+/// Somebody waits, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(turns: &'a Turns) -> Self {
+        turns.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(&turns.waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_in_the_queue_is_the_next() {
+        let turns = Turns::new(1);
+        let turn = Arc::clone(&turns).take().await.unwrap();
+        let (mut one, mut two) = (Box::pin(Arc::clone(&turns).take()), Box::pin(Arc::clone(&turns).take()));
+        assert!(poll!(&mut one).is_pending() && poll!(&mut two).is_pending());
+        drop(turn);
+        assert!(poll!(&mut two).is_pending());
+        let turn = one.await.unwrap();
+        drop(turn);
+        two.await.unwrap();
+        assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn it_is_busy_while_the_wait_is_long_and_somebody_waits() {
+        let turns = Turns::new(1);
+        let turn = Arc::clone(&turns).take().await.unwrap();
+        let mut waits = Box::pin(Arc::clone(&turns).take());
+        assert!(poll!(&mut waits).is_pending());
+        assert!(!turns.is_busy(), "nobody waited long so far");
+        turns.waited(BUSY_AFTER * 2);
+        assert!(turns.is_busy());
+        // Who goes away while he waits is out of the queue.
+        drop(waits);
+        assert!(!turns.is_busy());
+        drop(turn);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever() {
+        let turns = Turns::new(1);
+        let _turn = Arc::clone(&turns).take().await.unwrap();
+        assert_eq!(Arc::clone(&turns).take().await.unwrap_err(), WaitedTooLong);
+    }
+}

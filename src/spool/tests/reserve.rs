@@ -195,6 +195,7 @@ fn damage_that_is_met_on_a_full_disk_does_not_hold_delivery_up() {
     let frame = spool.reader.read_from(Position(0)).unwrap().unwrap();
     // What was read is in memory; this makes the reader look at the disk again.
     spool.reader.release(spool.reader.durable_end()).unwrap();
+    spool.reader.wait_until_writer_rests();
     append_each(&spool, numbered(5..8));
     let base = segments(&fs).last().unwrap().clone();
     let at = segment::parse_file_name(&base.name).unwrap();

@@ -98,6 +98,8 @@ impl Delivery {
         if !self.state.plans.is_empty() {
             tracing::info!(inserts = self.state.plans.len(), "repeating the inserts that were under way");
         }
+        // A kill may have come between the cursor and the removal of what lies before it.
+        self.release(Position(self.state.cursor)).await?;
         let finish = self.horizon.finish.clone();
         let mut inserts = Inserts::new();
         let mut sealable = self.planned;
@@ -328,15 +330,21 @@ impl Delivery {
         let cursor = Position(self.state.cursor);
         if *self.cursor.borrow() != cursor {
             self.cursor.send_replace(cursor);
-            let (reader, reserve) = (Arc::clone(&self.reader), self.reserve.clone());
-            let released = spawn_blocking(move || {
-                let released = reader.release(cursor);
-                reserve.refill();
-                released
-            });
-            if let Err(error) = released.await? {
-                tracing::error!(%error, "delivered segments of the spool cannot be removed");
-            }
+            self.release(cursor).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives back the space of what lies before a place.
+    async fn release(&self, cursor: Position) -> Result<(), DeliveryError> {
+        let (reader, reserve) = (Arc::clone(&self.reader), self.reserve.clone());
+        let released = spawn_blocking(move || {
+            let released = reader.release(cursor);
+            reserve.refill();
+            released
+        });
+        if let Err(error) = released.await? {
+            tracing::error!(%error, "delivered segments of the spool cannot be removed");
         }
         Ok(())
     }

@@ -117,7 +117,7 @@ mod tests {
         assert!(poll!(&mut two).is_pending());
         let turn = one.await.unwrap();
         drop(turn);
-        two.await.unwrap();
+        drop(two.await.unwrap());
         assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
     }
 

@@ -186,6 +186,8 @@ impl App {
         });
         let (health, serving) =
             grpc.serve(&config.ingress, collector, consent, stop_ingress.clone().cancelled_owned())?;
+        // The library's word is "serving" until somebody says otherwise.
+        health.set(false).await;
         let delivery = Delivery::new(
             config.delivery_options(),
             client.clone(),

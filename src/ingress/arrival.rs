@@ -223,6 +223,9 @@ where
     }
 }
 
+/// A wait for a turn.
+type Waiting = Pin<Box<dyn Future<Output = Result<Turn, WaitedTooLong>> + Send>>;
+
 /// A request's body.
 struct Arriving {
     inner: Body,
@@ -230,7 +233,7 @@ struct Arriving {
     framing: Framing,
     /// The end of a message, until it is its turn, and in a unary request until that has ended.
     last_piece: Option<Bytes>,
-    turn: Option<Pin<Box<dyn Future<Output = Result<Turn, WaitedTooLong>> + Send>>>,
+    turn: Option<Waiting>,
     /// What the message under way counts.
     counted_bytes: u64,
     /// What the message counts of which `last_piece` is the end.

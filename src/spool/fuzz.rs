@@ -131,11 +131,11 @@ fn change(files: &mut Files, input: &[u8]) {
 
 /// Whether a frame's bytes are where they were, in a segment of the name that it had.
 fn is_untouched(files: &Files, position: Position, payload: &[u8]) -> bool {
-    let sound = SOUND
+    let mut sound = SOUND
         .files
         .iter()
         .filter_map(|(name, content)| Some((segment::parse_file_name(name)?.0, name, content)));
-    let Some((base, name, before)) = sound.filter(|it| it.0 <= position.0).next_back() else { return false };
+    let Some((base, name, before)) = sound.rfind(|it| it.0 <= position.0) else { return false };
     let start = usize::try_from(position.0 - base).unwrap_or(usize::MAX);
     let end = start + super::frame::HEADER_BYTES + payload.len();
     // A segment ends where the next one of any name starts.

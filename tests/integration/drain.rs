@@ -10,15 +10,18 @@ use std::{
 
 use assent::ingress::{
     client::{Client, ClientError},
-    proto::{CollectRequest, Event, collector_service_client::CollectorServiceClient},
+    proto::{
+        CollectRequest, ConsentScope, ConsentState, Event, collector_service_client::CollectorServiceClient,
+    },
 };
 use serde::Deserialize;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
 use uuid::Uuid;
 
-use crate::harness::{Balancer, Database, Fault, Proxy, Setup, channel, event, eventually};
+use crate::harness::{Balancer, Database, Fault, Proxy, Setup, change, channel, event, eventually};
 
 fn events(n: usize) -> (Vec<Event>, Vec<Uuid>) {
     let events: Vec<_> = (0..n).map(|_| event("ann").build()).collect();
@@ -289,4 +292,35 @@ async fn a_fault_while_draining_shows_in_the_exit_code() {
     std::fs::rename(&away, &spool).unwrap();
     let _again = setup.start().await;
     assert_eq!(database.wait_for(&ids).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_collector_does_not_say_that_it_serves_before_it_does() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&database.url, Fault::Refuse).await;
+    let collector = Setup::new(&database).via(&proxy.url).start().await;
+    // From the first answer on: its view of consent is not there.
+    assert_eq!(collector.health().await, Some(ServingStatus::NotServing));
+}
+
+#[tokio::test]
+async fn a_change_of_consent_under_way_gets_its_answer() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&database.url, Fault::HoldLedgerInserts).await;
+    let setup = Setup::new(&database).via(&proxy.url).config("[consent]\nledger_timeout = \"10s\"\n");
+    let collector = setup.start_ready().await;
+    let client = collector.client().await;
+    let no = change("ann", ConsentScope::FirstParty, ConsentState::Denied);
+    let changing = tokio::spawn(async move { client.set_consent(no).await });
+    eventually("the ledger's insert", || async { (proxy.held() > 0).then_some(()) }).await;
+    collector.ask_to_stop();
+    // Events are no longer taken by then; the ledger is another matter.
+    eventually("the end of the spool", || async {
+        setup.log().contains("spool_accepts=false").then_some(())
+    })
+    .await;
+    proxy.release();
+    changing.await.unwrap().unwrap();
+    assert_eq!(collector.ended().await.code(), Some(0), "{}", setup.log());
+    assert_eq!(database.count("consent_changes WHERE state = 'denied'").await, 1);
 }

@@ -32,7 +32,7 @@ impl Options {
             kills: variable("DELIVERY_KILLS").unwrap_or(10),
             clickhouse_kills: variable("DELIVERY_CLICKHOUSE_KILLS").unwrap_or(2),
             seconds: variable("DELIVERY_SECONDS").unwrap_or(4),
-            spool_bytes: variable("DELIVERY_SPOOL_BYTES").unwrap_or(24 << 20),
+            spool_bytes: variable("DELIVERY_SPOOL_BYTES").unwrap_or(16 << 20),
             twins: variable("DELIVERY_TWINS").unwrap_or(1_000),
         }
     }

@@ -224,7 +224,7 @@ impl Default for Ingress {
             max_age: seconds(30 * 86_400),
             max_concurrent_streams: 256,
             max_connections: 1024,
-            max_in_flight_bytes: ByteSize(256 << 20),
+            max_in_flight_bytes: ByteSize(64 << 20),
             receive_timeout: seconds(60),
             tls: None,
             insecure_no_tls: false,

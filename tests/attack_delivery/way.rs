@@ -33,6 +33,8 @@ pub(crate) enum Weather {
     Clear,
     /// Inserts of events meet faults.
     Rough,
+    /// Every insert takes effect, and nobody hears of it.
+    Silent,
     /// Connections are cut, and new ones are closed as soon as they are made.
     Away,
 }
@@ -267,6 +269,9 @@ impl Connection {
             return None;
         }
         self.tally.inserts.fetch_add(1, Ordering::Relaxed);
+        if *self.weather.borrow() == Weather::Silent {
+            return Some(Fault::AnswerLost);
+        }
         // Every other fault is the one that matters most.
         let fault = if self.rng.bool() { Some(Fault::AnswerLost) } else { self.rng.choice(Fault::ALL) };
         let is_rough = *self.weather.borrow() == Weather::Rough;

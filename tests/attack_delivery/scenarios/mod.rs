@@ -6,4 +6,5 @@ mod full_disk;
 pub(crate) mod kills;
 pub(crate) mod replies;
 mod sigterm;
+mod token_without_rows;
 mod twice;

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{backoff::Backoff, pace::Pace, split::RowRange};
+use super::{backoff::Backoff, pace::Pace, proof, split::RowRange};
 use crate::{
     clickhouse::{Client, Error, ErrorClass, columns},
     telemetry,
@@ -29,6 +29,8 @@ pub(super) struct Insert {
     pub(super) token: String,
     /// Blocks in the `Native` format.
     pub(super) body: Bytes,
+    /// A try before this may have left the token with ClickHouse.
+    pub(super) repeated: bool,
 }
 
 /// How it ended.
@@ -41,32 +43,53 @@ impl Insert {
     /// Tries for ever what is transient or of unknown outcome: the same bytes under the same token,
     /// so that ClickHouse keeps one of the tries.
     pub(super) async fn carry_out(
-        self,
+        mut self,
         client: Client,
         pace: Arc<Pace>,
         max_backoff: Duration,
     ) -> (Self, Outcome) {
         let mut backoff = Backoff::new(FIRST_BACKOFF, max_backoff);
+        let mut losses = 0;
         let _in_flight = telemetry::insert_begun();
         loop {
-            let started = Instant::now();
-            let body = self.body.clone();
-            let token = &self.token;
-            #[cfg(feature = "mutations")]
-            let token = &crate::mutation::of_token(token);
-            let tried = client.insert_native(TABLE, columns::INSERT_COLUMNS, body, token, &[]).await;
-            let Err(error) = tried else {
-                telemetry::inserted(started.elapsed());
-                pace.confirmed();
-                return (self, Outcome::Confirmed);
+            let failure = match self.once(&client, losses).await {
+                Ok(duration) => {
+                    telemetry::inserted(duration);
+                    pace.confirmed();
+                    return (self, Outcome::Confirmed);
+                }
+                Err(failure) => failure,
             };
-            let outcome = match error.class() {
+            let (error, class) = match failure {
+                // What is wrong with a look says nothing about the rows.
+                Failure::Look(error) => (error, ErrorClass::Ambiguous),
+                Failure::Insert(error) => {
+                    let class = error.class();
+                    (error, class)
+                }
+                Failure::Missing => {
+                    // Under a token that ClickHouse does not know yet. Rows of this insert that are
+                    // there all the same count once by their ids.
+                    telemetry::insert_failed("missing");
+                    tracing::error!(
+                        token = self.token,
+                        "ClickHouse confirmed an insert that it has lost the rows of; it gets them once more"
+                    );
+                    losses += 1;
+                    self.repeated = false;
+                    continue;
+                }
+            };
+            let outcome = match class {
                 ErrorClass::Permanent => {
                     telemetry::insert_failed("refused");
                     return (self, Outcome::Refused(error));
                 }
                 ErrorClass::Transient => "transient",
-                ErrorClass::Ambiguous => "unknown",
+                ErrorClass::Ambiguous => {
+                    self.repeated = true;
+                    "unknown"
+                }
             };
             telemetry::insert_failed(outcome);
             if error.is_overload() {
@@ -78,4 +101,34 @@ impl Insert {
             tokio::time::sleep(pause).await;
         }
     }
+
+    /// One try, and a look for the rows if a try before it may have been the one that took effect. Gives how
+    /// long the insert took.
+    async fn once(&self, client: &Client, losses: u32) -> Result<Duration, Failure> {
+        let token = match losses {
+            0 => self.token.clone(),
+            _ => format!("{}+{losses}", self.token),
+        };
+        #[cfg(feature = "mutations")]
+        let token = crate::mutation::of_token(&token);
+        let (started, body) = (Instant::now(), self.body.clone());
+        client
+            .insert_native(TABLE, columns::INSERT_COLUMNS, body, &token, &[])
+            .await
+            .map_err(Failure::Insert)?;
+        let duration = started.elapsed();
+        if !self.repeated || proof::are_there(client, TABLE, &self.body).await.map_err(Failure::Look)? {
+            return Ok(duration);
+        }
+        Err(Failure::Missing)
+    }
+}
+
+/// A try that is not the last one.
+enum Failure {
+    Insert(Error),
+    /// The insert was confirmed, and its rows could not be looked for.
+    Look(Error),
+    /// The insert was confirmed, and its rows are not there.
+    Missing,
 }

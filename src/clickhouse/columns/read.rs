@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{Block, SealOffsets, uuid_bytes};
 use crate::{
     clickhouse::native::{self, BlockError, BlockView},
+    consent::TrainingScope,
     event::{EventType, Micros},
 };
 
@@ -54,6 +55,8 @@ pub struct RowSummary {
     pub tenant: Arc<str>,
     /// When it was received.
     pub received_at: Micros,
+    /// Who may train on it; `None` when that is not a scope that this program knows.
+    pub training_scope: Option<TrainingScope>,
 }
 
 impl fmt::Display for RowSummary {
@@ -76,19 +79,21 @@ pub fn describe_rows(blocks: &[u8]) -> Result<Vec<RowSummary>, BlockError> {
         let event_ids = view.fixed::<16>("event_id")?.values;
         let event_types = view.fixed::<1>("event_type")?.values;
         let received_at = view.fixed::<8>("received_at")?.values;
+        let scopes = view.fixed::<1>("training_scope")?.values;
         let (tenants, tenant_of) = view.low_cardinality("tenant")?;
         let tenants = tenants
             .into_iter()
             .map(|key| std::str::from_utf8(key).map(Arc::from))
             .collect::<Result<Vec<Arc<str>>, _>>()
             .map_err(|_| BlockError::Malformed("a tenant is not UTF-8"))?;
-        let rows = event_ids.iter().zip(event_types).zip(received_at).zip(tenant_of);
-        summaries.extend(rows.map(|(((event_id, event_type), received_at), tenant)| RowSummary {
+        let rows = event_ids.iter().zip(event_types).zip(received_at).zip(tenant_of).zip(scopes);
+        summaries.extend(rows.map(|((((event_id, event_type), received_at), tenant), scope)| RowSummary {
             // Its halves are stored in reverse, and reversed they are as they were.
             event_id: Uuid::from_bytes(uuid_bytes(*event_id)),
             event_type: EventType::ALL.into_iter().find(|kind| *kind as u8 == event_type[0]),
             tenant: Arc::clone(&tenants[tenant]),
             received_at: Micros(i64::from_le_bytes(*received_at)),
+            training_scope: TrainingScope::from_i8(i8::from_le_bytes(*scope)),
         }));
     }
     Ok(summaries)

@@ -37,7 +37,8 @@ pub struct Ingress {
     /// read yet is 1 MiB of each at most.
     pub max_connections: u32,
     /// What requests may take in memory while they arrive: their length, and 32 KiB each. From half of it on,
-    /// connections and tenants get shares of it; beyond it, requests are refused.
+    /// connections and tenants get shares of it; beyond it, requests are refused. What is accepted waits about as long
+    /// as the collector takes to work through so much.
     pub max_in_flight_bytes: ByteSize,
     /// How long a request, or a message of a stream, may take to arrive whole.
     pub receive_timeout: Span,

@@ -136,13 +136,13 @@ fn rows_are_described_without_text_or_author() {
     let described = describe_rows(&both).unwrap();
     let expected: Vec<_> = (4..=8)
         .map(|number| {
-            let Redacted { context, payload, stamp, .. } = event(number);
+            let Redacted { context, payload, .. } = event(number);
             RowSummary {
                 event_id: context.event_id,
                 event_type: Some(payload.event_type()),
                 tenant: context.tenant.as_str().into(),
                 received_at: context.received_at,
-                training_scope: Some(stamp.training_scope),
+                training_scope: Some(TrainingScope::None),
             }
         })
         .collect();

@@ -6,8 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use uuid::Uuid;
 
-use super::{backoff::Backoff, pace::Pace, split::RowRange};
+use super::{
+    backoff::Backoff,
+    look::{self, LookError},
+    pace::Pace,
+    split::RowRange,
+};
 use crate::{
     clickhouse::{Client, Error, ErrorClass, columns},
     telemetry,
@@ -29,6 +35,8 @@ pub(super) struct Insert {
     pub(super) token: String,
     /// Blocks in the `Native` format.
     pub(super) body: Bytes,
+    /// It may have been sent before.
+    pub(super) is_repeat: bool,
 }
 
 /// How it ended.
@@ -39,7 +47,9 @@ pub(super) enum Outcome {
 
 impl Insert {
     /// Tries for ever what is transient or of unknown outcome: the same bytes under the same token,
-    /// so that ClickHouse keeps one of the tries.
+    /// so that ClickHouse keeps one of the tries. When one may have come through before the one that is
+    /// confirmed, the rows are [looked for](look), and what is missing is inserted under a token that nobody has
+    /// used before.
     pub(super) async fn carry_out(
         self,
         client: Client,
@@ -48,17 +58,44 @@ impl Insert {
     ) -> (Self, Outcome) {
         let mut backoff = Backoff::new(FIRST_BACKOFF, max_backoff);
         let _in_flight = telemetry::insert_begun();
+        let (mut body, mut token) = (self.body.clone(), self.token.clone());
+        let mut is_repeat = self.is_repeat;
         loop {
             let started = Instant::now();
-            let body = self.body.clone();
-            let token = &self.token;
+            let token_sent = &token;
             #[cfg(feature = "mutations")]
-            let token = &crate::mutation::of_token(token);
-            let tried = client.insert_native(TABLE, columns::INSERT_COLUMNS, body, token, &[]).await;
+            let token_sent = &crate::mutation::of_token(token_sent);
+            let tried =
+                client.insert_native(TABLE, columns::INSERT_COLUMNS, body.clone(), token_sent, &[]).await;
             let Err(error) = tried else {
                 telemetry::inserted(started.elapsed());
                 pace.confirmed();
-                return (self, Outcome::Confirmed);
+                if !is_repeat {
+                    return (self, Outcome::Confirmed);
+                }
+                match look::missing(&client, &body).await {
+                    Ok(None) => return (self, Outcome::Confirmed),
+                    Ok(Some((missing, rows))) => {
+                        tracing::error!(
+                            rows,
+                            token,
+                            "ClickHouse knows the token of an insert and has not all of its rows; they are inserted anew"
+                        );
+                        token = format!("{}:{}", self.token, Uuid::now_v7());
+                        body = missing;
+                        is_repeat = false;
+                    }
+                    Err(LookError::Query(error)) => {
+                        let pause = backoff.next();
+                        tracing::warn!(%error, ?pause, "cannot look whether an insert came through; again after a pause");
+                        tokio::time::sleep(pause).await;
+                    }
+                    Err(LookError::Block(error)) => {
+                        tracing::error!(%error, token, "an insert's rows cannot be looked for; ClickHouse is believed");
+                        return (self, Outcome::Confirmed);
+                    }
+                }
+                continue;
             };
             let outcome = match error.class() {
                 ErrorClass::Permanent => {
@@ -66,7 +103,10 @@ impl Insert {
                     return (self, Outcome::Refused(error));
                 }
                 ErrorClass::Transient => "transient",
-                ErrorClass::Ambiguous => "unknown",
+                ErrorClass::Ambiguous => {
+                    is_repeat = true;
+                    "unknown"
+                }
             };
             telemetry::insert_failed(outcome);
             if error.is_overload() {

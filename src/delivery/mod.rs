@@ -43,6 +43,7 @@ pub mod frame;
 pub mod fuzz;
 mod horizon;
 mod insert;
+mod look;
 mod pace;
 pub mod quarantine;
 mod run;

@@ -165,7 +165,7 @@ impl Delivery {
         }
         let plan = self.plan(&batch, batch.end.0);
         self.planned = batch.end;
-        let insert = self.insert(&batch, &plan)?;
+        let insert = self.insert(&batch, &plan, false)?;
         self.state.plans.push(plan);
         Ok(insert)
     }
@@ -195,7 +195,8 @@ impl Delivery {
             self.horizon.wait_for_watermark(Instant::now()).await;
             plan = self.plan(&batch, plan.end);
         }
-        let insert = self.insert(&batch, &plan)?;
+        // Before the restart, if there was one; or it is a part of what was refused, and new.
+        let insert = self.insert(&batch, &plan, true)?;
         self.state.plans[at] = plan;
         self.move_cursor();
         Ok(insert)
@@ -219,7 +220,7 @@ impl Delivery {
     }
 
     /// What to insert of a plan next; none when it is done.
-    fn insert(&self, batch: &Batch, plan: &Plan) -> Result<Option<Insert>, DeliveryError> {
+    fn insert(&self, batch: &Batch, plan: &Plan, is_repeat: bool) -> Result<Option<Insert>, DeliveryError> {
         let Some(rows) = plan.current() else { return Ok(None) };
         let body = batch.body(plan, rows).map_err(|source| DeliveryError::Block {
             start: plan.start,
@@ -227,7 +228,7 @@ impl Delivery {
             source,
         })?;
         let token = plan.token(self.reader.spool_id(), rows);
-        Ok(Some(Insert { plan: plan.start, rows, token, body }))
+        Ok(Some(Insert { plan: plan.start, rows, token, body, is_repeat }))
     }
 
     /// Takes note of how an insert ended.

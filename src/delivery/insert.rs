@@ -20,6 +20,12 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The same when ClickHouse has said that it is overloaded: it needs time more than it needs tries.
 const FIRST_BACKOFF_OVERLOADED: Duration = Duration::from_secs(1);
 
+/// ClickHouse's `ACCESS_DENIED`.
+const ACCESS_DENIED: u32 = 497;
+/// How often rows are inserted under a new token because they cannot be found. Once is needed after a kill of
+/// ClickHouse; if that does not help, it is the look that fails and not the insert.
+const MAX_LOSSES: u32 = 2;
+
 /// What is inserted.
 pub(super) struct Insert {
     /// Where the plan starts that it is of.
@@ -50,9 +56,10 @@ impl Insert {
     ) -> (Self, Outcome) {
         let mut backoff = Backoff::new(FIRST_BACKOFF, max_backoff);
         let mut losses = 0;
+        let mut body = self.body.clone();
         let _in_flight = telemetry::insert_begun();
         loop {
-            let failure = match self.once(&client, losses).await {
+            let failure = match self.once(&client, &body, losses).await {
                 Ok(duration) => {
                     telemetry::inserted(duration);
                     pace.confirmed();
@@ -67,16 +74,14 @@ impl Insert {
                     let class = error.class();
                     (error, class)
                 }
-                Failure::Missing => {
-                    // Under a token that ClickHouse does not know yet. Rows of this insert that are
-                    // there all the same count once by their ids.
+                Failure::Missing(missing) => {
                     telemetry::insert_failed("missing");
                     tracing::error!(
                         token = self.token,
-                        "ClickHouse confirmed an insert that it has lost the rows of; it gets them once more"
+                        "ClickHouse confirmed an insert that it has lost rows of; it gets those once more"
                     );
-                    losses += 1;
-                    self.repeated = false;
+                    // Under a token that is not known yet; if it is, they are looked for once more.
+                    (losses, body) = (losses + 1, missing);
                     continue;
                 }
             };
@@ -104,23 +109,43 @@ impl Insert {
 
     /// One try, and a look for the rows if a try before it may have been the one that took effect. Gives how
     /// long the insert took.
-    async fn once(&self, client: &Client, losses: u32) -> Result<Duration, Failure> {
+    async fn once(&self, client: &Client, body: &Bytes, losses: u32) -> Result<Duration, Failure> {
         let token = match losses {
             0 => self.token.clone(),
             _ => format!("{}+{losses}", self.token),
         };
         #[cfg(feature = "mutations")]
         let token = crate::mutation::of_token(&token);
-        let (started, body) = (Instant::now(), self.body.clone());
+        let started = Instant::now();
         client
-            .insert_native(TABLE, columns::INSERT_COLUMNS, body, &token, &[])
+            .insert_native(TABLE, columns::INSERT_COLUMNS, body.clone(), &token, &[])
             .await
             .map_err(Failure::Insert)?;
         let duration = started.elapsed();
-        if !self.repeated || proof::are_there(client, TABLE, &self.body).await.map_err(Failure::Look)? {
+        if !self.repeated {
             return Ok(duration);
         }
-        Err(Failure::Missing)
+        let missing = match proof::missing(client, TABLE, &self.body).await {
+            Ok(None) => return Ok(duration),
+            Ok(Some(missing)) => missing,
+            Err(error) if error.code() == Some(ACCESS_DENIED) => {
+                tracing::error!(
+                    %error,
+                    "whether rows are there cannot be looked up, so they are inserted once more and may be there \
+                     twice; grant assent_collector what schemas/roles.sql says"
+                );
+                self.body.clone()
+            }
+            Err(error) => return Err(Failure::Look(error)),
+        };
+        if losses == MAX_LOSSES {
+            tracing::error!(
+                token,
+                "rows cannot be found, and were inserted under {losses} new tokens; it is left at that"
+            );
+            return Ok(duration);
+        }
+        Err(Failure::Missing(missing))
     }
 }
 
@@ -129,6 +154,6 @@ enum Failure {
     Insert(Error),
     /// The insert was confirmed, and its rows could not be looked for.
     Look(Error),
-    /// The insert was confirmed, and its rows are not there.
-    Missing,
+    /// The insert was confirmed, and these rows are not there.
+    Missing(Bytes),
 }

@@ -2,6 +2,8 @@
 
 use std::{io, path::Path, time::Duration};
 
+use bytes::Bytes;
+
 use super::{Entry, QuarantineError, RefusedRows, keep, list};
 use crate::{
     clickhouse::{
@@ -113,15 +115,19 @@ async fn insert(client: &Client, entry: &Entry, body: &[u8]) -> Result<Option<Er
     let failed = |source| ReplayError::Insert { name: entry.name.clone(), source };
     let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
     let mut tries = 1;
+    let mut rows = Bytes::copy_from_slice(body);
     loop {
         let token = match tries {
             1 => entry.reason.token(),
             tries => format!("{}+{tries}", entry.reason.token()),
         };
-        let error = match client.insert_native(table, columns, body.to_vec().into(), &token, &[]).await {
-            Ok(()) => match proof::are_there(client, table, body).await {
-                Ok(true) => return Ok(None),
-                Ok(false) => Error::Malformed("the insert was confirmed, and its rows are not there"),
+        let error = match client.insert_native(table, columns, rows.clone(), &token, &[]).await {
+            Ok(()) => match proof::missing(client, table, body).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(missing)) => {
+                    rows = missing;
+                    Error::Malformed("the insert was confirmed, and rows of it are not there")
+                }
                 Err(error) => error,
             },
             Err(error) if error.class() == ErrorClass::Permanent => return Ok(Some(error)),

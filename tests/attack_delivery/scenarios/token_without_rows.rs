@@ -21,7 +21,6 @@ struct Part {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "delivery believes ClickHouse, which confirms an insert that it has not"]
 async fn token_without_rows() {
     let mut arena = Arena::enter("token_without_rows").await;
     let mut server = Server::start().await;

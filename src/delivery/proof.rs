@@ -13,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::{
     clickhouse::{
@@ -31,7 +32,7 @@ type Event<'a> = (&'a str, u128);
 
 #[derive(Deserialize)]
 struct Found {
-    id: String,
+    id: Uuid,
 }
 
 /// The rows of some blocks whose events are not in the table, as blocks; none if all are there. An event is
@@ -84,15 +85,17 @@ async fn look_for(
     scope: TrainingScope,
     ids: &[u128],
 ) -> Result<Vec<u128>, Error> {
-    let list = ids.iter().map(u128::to_string).collect::<Vec<_>>().join(",");
-    // By the key of the table, so that its index finds them.
+    let list = ids.iter().map(|id| format!("'{}'", Uuid::from_u128(*id))).collect::<Vec<_>>().join(",");
+    // By the key of the table, so that its index finds them. A number as long as a key would be read as a
+    // float, which is why the ids are texts.
     let sql = format!(
-        "SELECT DISTINCT toString(toUInt128(event_id)) AS id FROM {table} WHERE tenant = {{tenant:String}} \
-         AND toUInt128(event_id) IN ({list}) AND CAST(training_scope, 'Int8') <= {}",
+        "SELECT DISTINCT event_id AS id FROM {table} WHERE tenant = {{tenant:String}} \
+         AND toUInt128(event_id) IN (SELECT toUInt128(toUUID(arrayJoin([{list}])))) \
+         AND CAST(training_scope, 'Int8') <= {}",
         scope as i8
     );
     let found = client.query_rows::<Found>(&sql, &[("tenant", tenant)]).await?;
-    Ok(found.into_iter().filter_map(|found| found.id.parse().ok()).collect())
+    Ok(found.into_iter().map(|found| found.id.as_u128()).collect())
 }
 
 /// The rows of some blocks whose events are not among those found.

@@ -175,3 +175,44 @@ fn what_is_flipped_is_an_error_or_the_same_number_of_rows() {
         assert!(describe_rows(&damaged).map_or(0, |rows| rows.len()) <= 3, "{bit}");
     }
 }
+
+/// What the server answers of an event that `sealed` has made.
+fn found(numbers: &[u8]) -> SealedRows {
+    let mut rows = SealedRows::default();
+    for &number in numbers {
+        let mut row = [0; SEALED_ROW_BYTES];
+        row[..16].copy_from_slice(&event(number).context.event_id.as_u128().to_le_bytes());
+        rows.add(&row);
+    }
+    rows
+}
+
+#[test]
+fn the_rows_that_are_not_there_are_found_and_no_others() {
+    let both = [sealed(&[4, 5, 4]), sealed(&[6, 7, 8])].map(|block| block.native).concat();
+    let missing = |numbers: &[u8]| missing_rows(&both, found(numbers)).unwrap();
+    assert_eq!(missing(&[4, 4, 5, 6, 7, 8]), (Vec::new(), 0));
+    assert_eq!(missing(&[4, 4, 5, 8]), (sealed(&[6, 7]).native, 2));
+    // One of two rows with one id, which one cannot be told and does not matter.
+    assert_eq!(missing(&[4, 5, 6, 7, 8]), (sealed(&[4]).native, 1));
+    assert_eq!(missing(&[]), (both.clone(), 6));
+    // The same id in another partition is another row.
+    let mut wider = SealedRows::default();
+    let mut row = [0; SEALED_ROW_BYTES];
+    row[..16].copy_from_slice(&event(9).context.event_id.as_u128().to_le_bytes());
+    row[16] = 1;
+    wider.add(&row);
+    assert_eq!(missing_rows(&sealed(&[9]).native, wider), Ok((sealed(&[9]).native, 1)));
+}
+
+#[test]
+fn a_seal_spans_the_receipts_of_all_blocks() {
+    let [mut first, mut second] = [sealed(&[9, 4]), sealed(&[6, 200])];
+    for block in [&mut first, &mut second] {
+        patch_sealed_at(&mut block.native, &block.offsets, block.rows, 77);
+    }
+    let [least, most] = [4, 200].map(|number| event(number).context.received_at.0);
+    let seal = seal_of(&[first.native, second.native].concat()).unwrap();
+    assert_eq!(seal, Some(Seal { sealed_at: 77, first: least, last: most }));
+    assert_eq!(seal_of(&[]), Ok(None));
+}

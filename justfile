@@ -45,9 +45,9 @@ attack-delivery:
         DELIVERY_TWINS=${DELIVERY_TWINS:-20000} \
         cargo test --release --package assent --test attack_delivery -- scenarios:: --nocapture
 
-# Cut the power of a disk under a collector and ClickHouse; needs root, loop devices and mkfs.ext4
-attack-power-cut:
-    cargo test --package assent --test integration -- power_cut --ignored --nocapture --test-threads 1
+# Real disks, as root: a small one that fills, and one whose power is cut under a collector and ClickHouse
+attack-disks:
+    POWER_CUTS=${POWER_CUTS:-10} .ci/run disks
 
 # The main job on bundled interactions, in a folder and on ports of its own
 demo:
@@ -85,16 +85,10 @@ bench-consent *SUBJECTS:
 model-spool CASES="20000":
     SPOOL_MODEL_CASES={{ CASES }} cargo test --package assent --lib spool::tests::model
 
-# The spool on a real disk that fills: a tmpfs of 3 MiB, which takes root
-spool-small-disk:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    cargo test --package assent --lib --no-run
-    dir=$(mktemp -d)
-    mount -t tmpfs -o size=3m tmpfs "$dir"
-    trap 'umount "$dir" && rmdir "$dir"' EXIT
-    SPOOL_SMALL_DISK=$dir cargo test --package assent --lib a_small_disk -- --ignored
-
 # What it costs that a client's retry counts once, with a million events or as many as are given
 bench-retries *EVENTS:
     cargo bench -p assent --bench client_retries -- {{ EVENTS }}
+
+# What it costs that ClickHouse fsyncs before it confirms
+bench-durability:
+    cargo bench -p assent --bench durability

@@ -3,7 +3,7 @@
 
 CREATE ROLE IF NOT EXISTS assent_collector;
 GRANT INSERT ON assent.events TO assent_collector;
-GRANT SELECT(event_id, training_scope, sealed_at, received_at) ON assent.events TO assent_collector;
+GRANT SELECT(tenant, event_id, training_scope) ON assent.events TO assent_collector;
 GRANT SELECT, INSERT ON assent.consent_changes TO assent_collector;
 GRANT SELECT, INSERT ON assent.policies TO assent_collector;
 GRANT SELECT ON assent.schema_migrations TO assent_collector;

@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 mod read;
 
-pub use read::{
-    RowSummary, SEALED_ROW_BYTES, SEALED_ROWS, Seal, SealedRows, describe_rows, missing_rows, seal_of,
-    seal_offsets, take_rows,
-};
+pub use read::{RowSummary, describe_rows, seal_offsets, take_rows};
 
 use super::native::{Column, CountMap, LowCardinality, Plain, put_string, put_varint, uuid_bytes};
 use crate::{

@@ -37,7 +37,8 @@ pub struct Ingress {
     /// read yet is 1 MiB of each at most.
     pub max_connections: u32,
     /// What requests may take in memory while they arrive: their length, and 32 KiB each. From half of it on,
-    /// connections and tenants get shares of it; beyond it, requests are refused.
+    /// connections and tenants get shares of it; beyond it, requests are refused. What is accepted waits about as long
+    /// as the collector takes to work through so much.
     pub max_in_flight_bytes: ByteSize,
     /// How long a request, or a message of a stream, may take to arrive whole.
     pub receive_timeout: Span,
@@ -258,7 +259,7 @@ impl Default for Ingress {
             max_connection_age: None,
             drain_grace: None,
             max_connections: 1024,
-            max_in_flight_bytes: ByteSize(256 << 20),
+            max_in_flight_bytes: ByteSize(64 << 20),
             receive_timeout: seconds(60),
             tls: None,
             insecure_no_tls: false,

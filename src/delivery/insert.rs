@@ -6,14 +6,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use uuid::Uuid;
 
-use super::{
-    backoff::Backoff,
-    look::{self, LookError},
-    pace::Pace,
-    split::RowRange,
-};
+use super::{backoff::Backoff, pace::Pace, proof, split::RowRange};
 use crate::{
     clickhouse::{Client, Error, ErrorClass, columns},
     telemetry,
@@ -26,6 +20,12 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The same when ClickHouse has said that it is overloaded: it needs time more than it needs tries.
 const FIRST_BACKOFF_OVERLOADED: Duration = Duration::from_secs(1);
 
+/// ClickHouse's `ACCESS_DENIED`.
+const ACCESS_DENIED: u32 = 497;
+/// How often rows are inserted under a new token because they cannot be found. Once is needed after a kill of
+/// ClickHouse; if that does not help, it is the look that fails and not the insert.
+const MAX_LOSSES: u32 = 2;
+
 /// What is inserted.
 pub(super) struct Insert {
     /// Where the plan starts that it is of.
@@ -35,8 +35,8 @@ pub(super) struct Insert {
     pub(super) token: String,
     /// Blocks in the `Native` format.
     pub(super) body: Bytes,
-    /// It may have been sent before.
-    pub(super) is_repeat: bool,
+    /// A try before this may have left the token with ClickHouse.
+    pub(super) repeated: bool,
 }
 
 /// How it ended.
@@ -47,64 +47,52 @@ pub(super) enum Outcome {
 
 impl Insert {
     /// Tries for ever what is transient or of unknown outcome: the same bytes under the same token,
-    /// so that ClickHouse keeps one of the tries. When one may have come through before the one that is
-    /// confirmed, the rows are [looked for](look), and what is missing is inserted under a token that nobody has
-    /// used before.
+    /// so that ClickHouse keeps one of the tries.
     pub(super) async fn carry_out(
-        self,
+        mut self,
         client: Client,
         pace: Arc<Pace>,
         max_backoff: Duration,
     ) -> (Self, Outcome) {
         let mut backoff = Backoff::new(FIRST_BACKOFF, max_backoff);
+        let mut losses = 0;
+        let mut body = self.body.clone();
         let _in_flight = telemetry::insert_begun();
-        let (mut body, mut token) = (self.body.clone(), self.token.clone());
-        let mut is_repeat = self.is_repeat;
         loop {
-            let started = Instant::now();
-            let token_sent = &token;
-            #[cfg(feature = "mutations")]
-            let token_sent = &crate::mutation::of_token(token_sent);
-            let tried =
-                client.insert_native(TABLE, columns::INSERT_COLUMNS, body.clone(), token_sent, &[]).await;
-            let Err(error) = tried else {
-                telemetry::inserted(started.elapsed());
-                pace.confirmed();
-                if !is_repeat {
+            let failure = match self.once(&client, &body, losses).await {
+                Ok(duration) => {
+                    telemetry::inserted(duration);
+                    pace.confirmed();
                     return (self, Outcome::Confirmed);
                 }
-                match look::missing(&client, &body).await {
-                    Ok(None) => return (self, Outcome::Confirmed),
-                    Ok(Some((missing, rows))) => {
-                        tracing::error!(
-                            rows,
-                            token,
-                            "ClickHouse knows the token of an insert and has not all of its rows; they are inserted anew"
-                        );
-                        token = format!("{}:{}", self.token, Uuid::now_v7());
-                        body = missing;
-                        is_repeat = false;
-                    }
-                    Err(LookError::Query(error)) => {
-                        let pause = backoff.next();
-                        tracing::warn!(%error, ?pause, "cannot look whether an insert came through; again after a pause");
-                        tokio::time::sleep(pause).await;
-                    }
-                    Err(LookError::Block(error)) => {
-                        tracing::error!(%error, token, "an insert's rows cannot be looked for; ClickHouse is believed");
-                        return (self, Outcome::Confirmed);
-                    }
-                }
-                continue;
+                Err(failure) => failure,
             };
-            let outcome = match error.class() {
+            let (error, class) = match failure {
+                // What is wrong with a look says nothing about the rows.
+                Failure::Look(error) => (error, ErrorClass::Ambiguous),
+                Failure::Insert(error) => {
+                    let class = error.class();
+                    (error, class)
+                }
+                Failure::Missing(missing) => {
+                    telemetry::insert_failed("missing");
+                    tracing::error!(
+                        token = self.token,
+                        "ClickHouse confirmed an insert that it has lost rows of; it gets those once more"
+                    );
+                    // Under a token that is not known yet; if it is, they are looked for once more.
+                    (losses, body) = (losses + 1, missing);
+                    continue;
+                }
+            };
+            let outcome = match class {
                 ErrorClass::Permanent => {
                     telemetry::insert_failed("refused");
                     return (self, Outcome::Refused(error));
                 }
                 ErrorClass::Transient => "transient",
                 ErrorClass::Ambiguous => {
-                    is_repeat = true;
+                    self.repeated = true;
                     "unknown"
                 }
             };
@@ -118,4 +106,54 @@ impl Insert {
             tokio::time::sleep(pause).await;
         }
     }
+
+    /// One try, and a look for the rows if a try before it may have been the one that took effect. Gives how
+    /// long the insert took.
+    async fn once(&self, client: &Client, body: &Bytes, losses: u32) -> Result<Duration, Failure> {
+        let token = match losses {
+            0 => self.token.clone(),
+            _ => format!("{}+{losses}", self.token),
+        };
+        #[cfg(feature = "mutations")]
+        let token = crate::mutation::of_token(&token);
+        let started = Instant::now();
+        client
+            .insert_native(TABLE, columns::INSERT_COLUMNS, body.clone(), &token, &[])
+            .await
+            .map_err(Failure::Insert)?;
+        let duration = started.elapsed();
+        if !self.repeated {
+            return Ok(duration);
+        }
+        let missing = match proof::missing(client, TABLE, &self.body).await {
+            Ok(None) => return Ok(duration),
+            Ok(Some(missing)) => missing,
+            Err(error) if error.code() == Some(ACCESS_DENIED) => {
+                tracing::error!(
+                    %error,
+                    "whether rows are there cannot be looked up, so they are inserted once more and may be there \
+                     twice; grant assent_collector what schemas/roles.sql says"
+                );
+                self.body.clone()
+            }
+            Err(error) => return Err(Failure::Look(error)),
+        };
+        if losses == MAX_LOSSES {
+            tracing::error!(
+                token,
+                "rows cannot be found, and were inserted under {losses} new tokens; it is left at that"
+            );
+            return Ok(duration);
+        }
+        Err(Failure::Missing(missing))
+    }
+}
+
+/// A try that is not the last one.
+enum Failure {
+    Insert(Error),
+    /// The insert was confirmed, and its rows could not be looked for.
+    Look(Error),
+    /// The insert was confirmed, and these rows are not there.
+    Missing(Bytes),
 }

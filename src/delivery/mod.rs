@@ -10,7 +10,8 @@
 //! 3. Make the plan durable ([`state`]), then insert under a token that depends on positions alone
 //!    (`insert`). What is transient or unknown is tried again for ever, byte for byte, with fewer
 //!    inserts in flight while ClickHouse is overloaded (`pace`). After a restart the plans on disk are
-//!    carried out before new ones are made.
+//!    carried out before new ones are made. When an insert that may have been there before is
+//!    confirmed, its rows are looked for (`proof`).
 //! 4. What ClickHouse refuses for good is halved until it takes all but the rows to blame ([`split`]),
 //!    and those are put into quarantine ([`quarantine`]). The halves are part of the plan, so a
 //!    restart goes on with the same halves.
@@ -43,8 +44,8 @@ pub mod frame;
 pub mod fuzz;
 mod horizon;
 mod insert;
-mod look;
 mod pace;
+mod proof;
 pub mod quarantine;
 mod run;
 pub mod seal;
@@ -161,6 +162,8 @@ pub struct Delivery {
     planned: Position,
     /// Where those plans start whose inserts are in flight.
     under_way: HashSet<u64>,
+    /// Where those plans start that were found on the disk and not begun again yet.
+    inherited: HashSet<u64>,
     pace: Arc<pace::Pace>,
     replica: Replica,
     policies: Arc<PolicyStore>,

@@ -67,6 +67,7 @@ impl Delivery {
             file: file.with_reserve(reserve.clone()),
             reserve,
             planned: state.planned(),
+            inherited: state.plans.iter().map(|plan| plan.start).collect(),
             stored: None,
             state,
             replica,
@@ -195,8 +196,8 @@ impl Delivery {
             self.horizon.wait_for_watermark(Instant::now()).await;
             plan = self.plan(&batch, plan.end);
         }
-        // Before the restart, if there was one; or it is a part of what was refused, and new.
-        let insert = self.insert(&batch, &plan, true)?;
+        let repeated = self.inherited.remove(&plan.start);
+        let insert = self.insert(&batch, &plan, repeated)?;
         self.state.plans[at] = plan;
         self.move_cursor();
         Ok(insert)
@@ -219,8 +220,9 @@ impl Delivery {
         Plan { start, end, rows, sealed_at: now.0, narrowed, progress: Progress::Whole }
     }
 
-    /// What to insert of a plan next; none when it is done.
-    fn insert(&self, batch: &Batch, plan: &Plan, is_repeat: bool) -> Result<Option<Insert>, DeliveryError> {
+    /// What to insert of a plan next; none when it is done. `repeated` says that it may have been
+    /// inserted before.
+    fn insert(&self, batch: &Batch, plan: &Plan, repeated: bool) -> Result<Option<Insert>, DeliveryError> {
         let Some(rows) = plan.current() else { return Ok(None) };
         let body = batch.body(plan, rows).map_err(|source| DeliveryError::Block {
             start: plan.start,
@@ -228,7 +230,7 @@ impl Delivery {
             source,
         })?;
         let token = plan.token(self.reader.spool_id(), rows);
-        Ok(Some(Insert { plan: plan.start, rows, token, body, is_repeat }))
+        Ok(Some(Insert { plan: plan.start, rows, token, body, repeated }))
     }
 
     /// Takes note of how an insert ended.

@@ -28,7 +28,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -130,7 +130,7 @@ impl Shared {
             _ => return Ok(None),
         };
         let tenant = self.tenant(request)?;
-        if service == COLLECTOR && self.turns.is_busy() && flight.holds_most(&tenant) {
+        if service == COLLECTOR && self.turns.is_busy(flight.bytes()) && flight.holds_most(&tenant) {
             return Err(overloaded());
         }
         let mut request = flight.ticket(&tenant, connection.clone());
@@ -223,8 +223,7 @@ where
     }
 }
 
-/// A wait for a turn.
-type Waiting = Pin<Box<dyn Future<Output = Result<Turn, WaitedTooLong>> + Send>>;
+type TurnFuture = Pin<Box<dyn Future<Output = Result<Turn, WaitedTooLong>> + Send>>;
 
 /// A request's body.
 struct Arriving {
@@ -233,7 +232,9 @@ struct Arriving {
     framing: Framing,
     /// The end of a message, until it is its turn, and in a unary request until that has ended.
     last_piece: Option<Bytes>,
-    turn: Option<Waiting>,
+    turn: Option<TurnFuture>,
+    /// When the message began that is under way, or waits for its turn.
+    began: Instant,
     /// What the message under way counts.
     counted_bytes: u64,
     /// What the message counts of which `last_piece` is the end.
@@ -251,6 +252,7 @@ impl Arriving {
             framing: Framing::new(),
             last_piece: None,
             turn: None,
+            began: Instant::now(),
             counted_bytes: 0,
             ended_bytes: 0,
             trailers: None,
@@ -267,6 +269,9 @@ impl Arriving {
         // Of a stream, nothing is read while a message waits.
         if self.last_piece.is_some() {
             return Err(status::unreadable_request());
+        }
+        if !self.arrival.unary && self.framing.is_between() {
+            self.began = Instant::now();
         }
         let advance = self.framing.advance(&piece);
         if advance.ended > 0 {
@@ -294,6 +299,7 @@ impl Arriving {
         let Some(turns) = &self.arrival.turns else { return Poll::Ready(Ok(())) };
         let turn = self.turn.get_or_insert_with(|| Box::pin(Arc::clone(turns).take()));
         let taken = ready!(turn.as_mut().poll(cx));
+        turns.took(self.began.elapsed());
         self.turn = None;
         // Dropped here: the work is done by whoever polls this, before anything else.
         Poll::Ready(taken.map(drop).map_err(|WaitedTooLong| overloaded()))

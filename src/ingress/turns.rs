@@ -6,7 +6,9 @@
 //! wait behind all of it. So only as many requests are ready at once as there are processors, and the
 //! others wait in one queue, of which is known how long it takes:
 //!
-//! - Once the wait is longer than [`BUSY_AFTER`], the server is *busy*. Requests of those who take the most
+//! - Once the wait is longer than [`BUSY_AFTER`], the server is *busy*. It is so, too, when much is in flight and
+//!   for half a second not one message got from its beginning to its turn within [`SLOW_AFTER`]: then all of them
+//!   arrive at once, and none gets done. That clients are slow looks the same, but only if all of them are. Requests of those who take the most
 //!   of it are refused then, before their body is read ([`arrival`](super::arrival)).
 //! - Nobody waits longer than [`MAX_WAIT`]. What was let in before it got busy and has to wait so long is
 //!   refused, which costs much less than to work on it.
@@ -17,7 +19,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -29,6 +31,12 @@ use crate::telemetry;
 
 /// A wait that is longer than this is too long to go on as before.
 pub(super) const BUSY_AFTER: Duration = Duration::from_millis(250);
+/// A message that takes longer than this from its beginning to its turn is slow.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// Over which time the fastest message counts.
+const PACE_WINDOW: Duration = Duration::from_millis(500);
+/// So much may be in flight however slow messages are.
+const UNHURRIED_BYTES: u64 = 16 << 20;
 /// The longest wait.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(2);
 
@@ -43,6 +51,32 @@ pub(super) struct Turns {
     waiting: AtomicUsize,
     /// Of the last request that got its turn, or was sent away.
     last_wait_micros: AtomicU64,
+    pace: Mutex<Pace>,
+}
+
+/// How fast messages get from their beginning to their turn.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    /// The fastest one since then.
+    least: Option<Duration>,
+    /// Of the last window in which there was any.
+    slow: bool,
+}
+
+impl Pace {
+    fn at(&mut self, now: Instant) -> &mut Self {
+        if now.saturating_duration_since(self.since) >= PACE_WINDOW {
+            self.slow = self.least.take().map_or(self.slow, |least| least > SLOW_AFTER);
+            self.since = now;
+        }
+        self
+    }
+
+    fn took(&mut self, now: Instant, duration: Duration) {
+        let pace = self.at(now);
+        pace.least = Some(pace.least.map_or(duration, |least| least.min(duration)));
+    }
 }
 
 /// A turn. To be dropped when the work begins, which is then done without a break: it is the next one's
@@ -55,13 +89,24 @@ impl Turns {
             processors: Arc::new(Semaphore::new(processors.max(1))),
             waiting: AtomicUsize::new(0),
             last_wait_micros: AtomicU64::new(0),
+            pace: Mutex::new(Pace { since: Instant::now(), least: None, slow: false }),
         })
     }
 
     /// Whether more comes than can be worked on.
-    pub(super) fn is_busy(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
-            && Duration::from_micros(self.last_wait_micros.load(Ordering::Relaxed)) > BUSY_AFTER
+    pub(super) fn is_busy(&self, in_flight_bytes: u64) -> bool {
+        let waits = self.waiting.load(Ordering::Relaxed) > 0
+            && Duration::from_micros(self.last_wait_micros.load(Ordering::Relaxed)) > BUSY_AFTER;
+        waits || (in_flight_bytes > UNHURRIED_BYTES && self.pace().at(Instant::now()).slow)
+    }
+
+    /// A message took so long from its beginning to its turn.
+    pub(super) fn took(&self, duration: Duration) {
+        self.pace().took(Instant::now(), duration);
+    }
+
+    fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a turn; first come, first served.
@@ -127,13 +172,38 @@ mod tests {
         let turn = Arc::clone(&turns).take().await.unwrap();
         let mut waits = Box::pin(Arc::clone(&turns).take());
         assert!(poll!(&mut waits).is_pending());
-        assert!(!turns.is_busy(), "nobody waited long so far");
+        assert!(!turns.is_busy(0), "nobody waited long so far");
         turns.waited(BUSY_AFTER * 2);
-        assert!(turns.is_busy());
+        assert!(turns.is_busy(0));
         // Who goes away while he waits is out of the queue.
         drop(waits);
-        assert!(!turns.is_busy());
+        assert!(!turns.is_busy(0));
         drop(turn);
+    }
+
+    #[test]
+    fn it_is_slow_when_even_the_fastest_of_a_while_was_slow() {
+        let start = Instant::now();
+        let mut pace = Pace { since: start, least: None, slow: false };
+        let window = |n: u32| start + PACE_WINDOW * n;
+        pace.took(start, SLOW_AFTER * 3);
+        pace.took(start, SLOW_AFTER * 2);
+        assert!(!pace.at(start).slow, "the window is not over");
+        assert!(pace.at(window(1)).slow);
+        // Nothing at all says nothing new.
+        assert!(pace.at(window(2)).slow);
+        // One fast message among slow ones: it is the others' clients.
+        pace.took(window(2), SLOW_AFTER * 9);
+        pace.took(window(2), SLOW_AFTER / 9);
+        assert!(!pace.at(window(3)).slow);
+    }
+
+    #[tokio::test]
+    async fn slow_messages_matter_when_much_is_in_flight() {
+        let turns = Turns::new(1);
+        turns.pace().slow = true;
+        assert!(turns.is_busy(UNHURRIED_BYTES + 1));
+        assert!(!turns.is_busy(UNHURRIED_BYTES));
     }
 
     #[tokio::test]

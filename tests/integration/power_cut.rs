@@ -6,7 +6,7 @@
 //! and all. The file system writes its journal every ten minutes here, and not every five seconds, so that
 //! what nobody has asked for is lost.
 //!
-//! Needs root: `cargo test --test integration power_cut -- --ignored --nocapture`.
+//! Needs root, so it is a step of its own in CI: `.ci/run disks`, with `POWER_CUTS` of them.
 
 use std::{
     collections::HashSet,
@@ -30,7 +30,10 @@ use uuid::Uuid;
 
 use crate::harness::{Database, binary, change, event, eventually};
 
-const ROUNDS: u32 = 5;
+/// Power cuts in a row.
+fn rounds() -> u32 {
+    std::env::var("POWER_CUTS").map_or(2, |text| text.parse().unwrap())
+}
 
 fn run(program: &str, args: &[&str]) -> String {
     let done = Command::new(program).args(args).output().unwrap();
@@ -262,7 +265,8 @@ async fn stored(database: &Database) -> HashSet<Uuid> {
 async fn power_cuts_take_back_nothing_that_was_acknowledged() {
     let mut disk = Disk::new();
     let acknowledged = Arc::<Mutex<Vec<Uuid>>>::default();
-    for n in 0..ROUNDS {
+    let rounds = rounds();
+    for n in 0..rounds {
         let running = start(&disk, "fsync").await;
         for earlier in 0..n {
             assert!(said_no(&running.client, &format!("user {earlier}")).await, "of round {earlier}, in {n}");
@@ -277,13 +281,13 @@ async fn power_cuts_take_back_nothing_that_was_acknowledged() {
         acknowledged.is_subset(&stored).then_some(())
     })
     .await;
-    for n in 0..ROUNDS {
+    for n in 0..rounds {
         assert!(said_no(&client, &format!("user {n}")).await, "of round {n}");
     }
     let rows = database.count("events").await;
     let once = stored(&database).await.len() as u64;
     println!(
-        "{ROUNDS} power cuts: {} events acknowledged, all there; {} stored twice, counted once",
+        "{rounds} power cuts: {} events acknowledged, all there; {} stored twice, counted once",
         acknowledged.len(),
         rows - once
     );

@@ -142,6 +142,7 @@ fn rows_are_described_without_text_or_author() {
                 event_type: Some(payload.event_type()),
                 tenant: context.tenant.as_str().into(),
                 received_at: context.received_at,
+                training_scope: Some(TrainingScope::None),
             }
         })
         .collect();

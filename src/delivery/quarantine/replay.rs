@@ -2,13 +2,15 @@
 
 use std::{io, path::Path, time::Duration};
 
+use bytes::Bytes;
+
 use super::{Entry, QuarantineError, RefusedRows, keep, list};
 use crate::{
     clickhouse::{
         Client, Error, ErrorClass,
         native::{BlockError, BlockView, take_rows},
     },
-    delivery::{backoff::Backoff, split::RowRange},
+    delivery::{backoff::Backoff, proof, split::RowRange},
     event::Micros,
 };
 
@@ -106,26 +108,37 @@ pub async fn replay(client: &Client, dir: &Path, names: &[String]) -> Result<Rep
     Ok(report)
 }
 
-/// Inserts an entry; gives the error when it was refused for good.
+/// Inserts an entry; gives the error when it was refused for good. Its token may have been used before, by
+/// delivery or by a replay that was cut short, so the rows are looked for.
 async fn insert(client: &Client, entry: &Entry, body: &[u8]) -> Result<Option<Error>, ReplayError> {
     let RefusedRows { table, columns, .. } = &entry.reason;
-    let token = entry.reason.token();
+    let failed = |source| ReplayError::Insert { name: entry.name.clone(), source };
     let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
     let mut tries = 1;
+    let mut rows = Bytes::copy_from_slice(body);
     loop {
-        let body = body.to_vec().into();
-        match client.insert_native(table, columns, body, &token, &[]).await {
-            Ok(()) => return Ok(None),
+        let token = match tries {
+            1 => entry.reason.token(),
+            tries => format!("{}+{tries}", entry.reason.token()),
+        };
+        let error = match client.insert_native(table, columns, rows.clone(), &token, &[]).await {
+            Ok(()) => match proof::missing(client, table, body).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(missing)) => {
+                    rows = missing;
+                    Error::Malformed("the insert was confirmed, and rows of it are not there")
+                }
+                Err(error) => error,
+            },
             Err(error) if error.class() == ErrorClass::Permanent => return Ok(Some(error)),
-            Err(source) if tries == TRIES => {
-                return Err(ReplayError::Insert { name: entry.name.clone(), source });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "an insert did not go through; the same again after a pause");
-                tries += 1;
-                tokio::time::sleep(backoff.next()).await;
-            }
+            Err(error) => error,
+        };
+        if tries == TRIES {
+            return Err(failed(error));
         }
+        tracing::warn!(%error, "an insert did not go through; the same again after a pause");
+        tries += 1;
+        tokio::time::sleep(backoff.next()).await;
     }
 }
 

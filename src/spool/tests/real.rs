@@ -55,7 +55,7 @@ fn a_torn_tail_and_a_flipped_bit_are_handled_on_a_real_disk() {
 /// A real disk that is full, with what a real file system does about it. Give it a folder on one of
 /// some MiB, all of which it fills.
 #[test]
-#[ignore = "needs SPOOL_SMALL_DISK, an empty folder on a disk of 2 to 64 MiB; see `just spool-small-disk`"]
+#[ignore = "needs SPOOL_SMALL_DISK, an empty folder on a disk of 2 to 64 MiB; see `.ci/run disks`"]
 fn a_small_disk_fills_and_drains_again_and_again() {
     let dir = PathBuf::from(std::env::var_os("SPOOL_SMALL_DISK").unwrap());
     let options = Options {

@@ -13,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::{
     clickhouse::{
@@ -31,7 +32,7 @@ type Event<'a> = (&'a str, u128);
 
 #[derive(Deserialize)]
 struct Found {
-    id: String,
+    id: Uuid,
 }
 
 /// The rows of some blocks whose events are not in the table, as blocks; none if all are there. An event is
@@ -84,15 +85,17 @@ async fn look_for(
     scope: TrainingScope,
     ids: &[u128],
 ) -> Result<Vec<u128>, Error> {
-    let list = ids.iter().map(u128::to_string).collect::<Vec<_>>().join(",");
-    // By the key of the table, so that its index finds them.
+    let list = ids.iter().map(|id| format!("'{}'", Uuid::from_u128(*id))).collect::<Vec<_>>().join(",");
+    // By the key of the table, so that its index finds them. A number as long as a key would be read as a
+    // float, which is why the ids are texts.
     let sql = format!(
-        "SELECT DISTINCT toString(toUInt128(event_id)) AS id FROM {table} WHERE tenant = {{tenant:String}} \
-         AND toUInt128(event_id) IN ({list}) AND CAST(training_scope, 'Int8') <= {}",
+        "SELECT DISTINCT event_id AS id FROM {table} WHERE tenant = {{tenant:String}} \
+         AND toUInt128(event_id) IN (SELECT toUInt128(toUUID(arrayJoin([{list}])))) \
+         AND CAST(training_scope, 'Int8') <= {}",
         scope as i8
     );
     let found = client.query_rows::<Found>(&sql, &[("tenant", tenant)]).await?;
-    Ok(found.into_iter().filter_map(|found| found.id.parse().ok()).collect())
+    Ok(found.into_iter().map(|found| found.id.as_u128()).collect())
 }
 
 /// The rows of some blocks whose events are not among those found.
@@ -116,4 +119,95 @@ fn without(
         (blocks, rows) = (rest, others);
     }
     Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        consent::{ConsentState, EligibilityReason, Source},
+        delivery::{EventEncoder, frame::Frame},
+        event::{Micros, RawText, RawUserId, Received, ReceivedPayload, Stamp, SubjectId, Tenant},
+        pipeline::{ConsentFacts, ConsentView, Limits, Pipeline, PseudonymKey, Pseudonymiser, Redactor},
+        spool::GroupEncoder as _,
+    };
+
+    const NOW: Micros = Micros(1_795_500_000_000_000);
+
+    struct Always(TrainingScope);
+
+    impl ConsentView for Always {
+        fn decide(&self, _: &SubjectId, _: &ConsentFacts<'_>, _: Micros) -> Stamp {
+            Stamp {
+                training_scope: self.0,
+                reason: EligibilityReason::Granted,
+                state: ConsentState::Granted,
+                source: Source::UserSetting,
+                consent_version: 1,
+                policy_version: "p".into(),
+                policy_digest: "00".into(),
+            }
+        }
+    }
+
+    fn block(tenant: &str, scope: TrainingScope, ids: impl IntoIterator<Item = u128>) -> Vec<u8> {
+        let pseudonymiser = Arc::new(Pseudonymiser::new(&PseudonymKey::generate().unwrap()));
+        let view = Arc::new(Always(scope));
+        let pipeline = Pipeline::new(Limits::default(), pseudonymiser, view, Arc::new(Redactor::new()));
+        let received = ids.into_iter().map(|id| Received {
+            event_id: Uuid::from_u128(id).to_string(),
+            user_id: RawUserId::new("ann".to_owned()),
+            occurred_at: Some((NOW.0 / 1_000_000, 0)),
+            session_id: String::new(),
+            interaction_id: String::new(),
+            feature: "compose".to_owned(),
+            model: String::new(),
+            client_name: String::new(),
+            client_version: String::new(),
+            platform: String::new(),
+            jurisdiction: String::new(),
+            global_privacy_control: false,
+            payload: Some(ReceivedPayload::TypedText {
+                text: RawText::new(format!("text {id}")),
+                language: "en".to_owned(),
+            }),
+        });
+        let outcome = pipeline.run(&Tenant::new(tenant), received.collect(), NOW);
+        let mut encoder = EventEncoder::new("c");
+        encoder.push(outcome.accepted);
+        Frame::parse(&encoder.finish().into()).unwrap().native.to_vec()
+    }
+
+    fn ids(blocks: &[u8]) -> Vec<u128> {
+        columns::describe_rows(blocks).unwrap().iter().map(|row| row.event_id.as_u128()).collect()
+    }
+
+    #[test]
+    fn only_rows_that_were_not_found_are_left() {
+        use TrainingScope::{FirstParty, None};
+        let blocks =
+            [block("a", None, 1..=4), block("b", None, [3, 9]), block("a", FirstParty, [7])].concat();
+        let rows = columns::describe_rows(&blocks).unwrap();
+        let left =
+            |found: &[Event<'_>]| ids(&without(&blocks, &rows, &found.iter().copied().collect()).unwrap());
+        assert_eq!(left(&[]), [1, 2, 3, 4, 3, 9, 7]);
+        // Events of two tenants may have one id.
+        assert_eq!(left(&[("a", 1), ("a", 3), ("b", 9), ("b", 7)]), [2, 4, 3, 7]);
+        assert_eq!(left(&rows.iter().map(event).collect::<Vec<_>>()), []);
+    }
+
+    #[test]
+    fn of_an_event_that_is_there_twice_the_narrowest_counts() {
+        let blocks = [
+            block("a", TrainingScope::Affiliates, [1, 2]),
+            block("a", TrainingScope::None, [2]),
+            block("a", TrainingScope::FirstParty, [2]),
+        ]
+        .concat();
+        let rows = columns::describe_rows(&blocks).unwrap();
+        let narrowest: Vec<_> = narrowest(&rows).into_iter().collect();
+        assert_eq!(narrowest, [(("a", 1), TrainingScope::Affiliates), (("a", 2), TrainingScope::None)]);
+    }
 }

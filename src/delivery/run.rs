@@ -356,7 +356,7 @@ impl Delivery {
 #[cfg(feature = "mutations")]
 impl Delivery {
     /// The state to store, without what is to be missing.
-    fn without_safeguard(&self, mut state: State) -> State {
+    fn without_safeguard(&self, mut state: super::state::State) -> super::state::State {
         use crate::mutation::{Mutation, active};
         if matches!(active(), Some(Mutation::NoPlan | Mutation::EarlyCursor)) {
             state.plans.clear();

@@ -29,9 +29,9 @@ impl Options {
     pub(crate) fn from_env() -> Self {
         Self {
             seed: variable("DELIVERY_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000)),
-            kills: variable("DELIVERY_KILLS").unwrap_or(10),
+            kills: variable("DELIVERY_KILLS").unwrap_or(8),
             clickhouse_kills: variable("DELIVERY_CLICKHOUSE_KILLS").unwrap_or(2),
-            seconds: variable("DELIVERY_SECONDS").unwrap_or(4),
+            seconds: variable("DELIVERY_SECONDS").unwrap_or(3),
             spool_bytes: variable("DELIVERY_SPOOL_BYTES").unwrap_or(16 << 20),
             twins: variable("DELIVERY_TWINS").unwrap_or(1_000),
         }

@@ -259,7 +259,7 @@ impl Default for Ingress {
             max_connection_age: None,
             drain_grace: None,
             max_connections: 1024,
-            max_in_flight_bytes: ByteSize(64 << 20),
+            max_in_flight_bytes: ByteSize(32 << 20),
             receive_timeout: seconds(60),
             tls: None,
             insecure_no_tls: false,

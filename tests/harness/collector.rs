@@ -86,7 +86,7 @@ impl Setup {
     }
 
     /// With one more environment variable.
-    #[allow(dead_code)] // The attack alone needs it.
+    #[allow(dead_code)] // Not every target of the tests needs it.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     blocks::block_of,
-    harness::{Database, Setup, binary, eventually},
+    harness::{Database, Fault, Proxy, Setup, binary, event, eventually},
 };
 
 const ROLES: &str = include_str!("../../schemas/users.d/assent.xml");
@@ -188,4 +188,23 @@ async fn migrate_sets_what_is_configured_and_a_collector_tells_when_it_is_not() 
     assert_eq!(database.count(own).await, 0);
     let collector = setup.start_ready().await;
     assert_eq!(gauges(&collector).await, (1, 1), "the server of the tests fsyncs by itself");
+}
+
+/// What ClickHouse confirms after a try of unknown outcome has to be looked for, with a collector's own
+/// rights.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collectors_rights_are_enough_to_look_for_its_rows() {
+    let alone = Alone::start().await;
+    let proxy = Proxy::start(&alone.database.url, Fault::LoseInsertRepliesOnce).await;
+    let setup = Setup::new(&alone.database).via(&proxy.url).env("ASSENT_CLICKHOUSE__USER", "collector");
+    let collector = setup.start_ready().await;
+    let ids = collector.send((0..20).map(|_| event("ann")).collect()).await;
+    alone.database.wait_for(&ids).await;
+    eventually("a repeated insert that is confirmed", || async {
+        collector.metrics().await.contains("assent_rows_delivered_total 20").then_some(())
+    })
+    .await;
+    assert!(proxy.lost() > 0);
+    assert_eq!(alone.database.count("events").await, 20, "they were found, and not inserted once more");
+    assert!(!setup.log().contains("cannot be looked up"));
 }

@@ -13,9 +13,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `compile_fds` does not write the descriptor set that server reflection serves.
     let out = PathBuf::from(env::var("OUT_DIR")?).join("assent_descriptor.bin");
     fs::write(&out, descriptors.encode_to_vec())?;
+    // Messages and clients.
     tonic_prost_build::configure()
         .build_transport(false)
+        .build_server(false)
+        .compile_fds(descriptors.clone())?;
+    // Services. Theirs are the same messages, but for the one that is never decoded as a whole.
+    let services = PathBuf::from(env::var("OUT_DIR")?).join("services");
+    fs::create_dir_all(&services)?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .build_client(false)
         .codec_path("crate::ingress::codec::BoundedCodec")
+        .extern_path(".assent.v1", "crate::ingress::proto")
+        .extern_path(".assent.v1.CollectRequest", "crate::ingress::request::CollectRequest")
+        .out_dir(services)
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -32,7 +32,7 @@ use crate::{
         Ledger, PolicySet, PolicyStore, Replica, StampingView,
         policy::{PolicyArchive, PolicyRecorder, PolicyReloader},
     },
-    delivery::{self, Delivery, EventEncoder, StateFile},
+    delivery::{self, Delivery, EventEncoder, EventEncoders, StateFile},
     event::Micros,
     ingress::{
         self, EventAppender,
@@ -189,6 +189,7 @@ impl App {
         let collector = Collector::new(
             Arc::clone(&credentials),
             Arc::new(pipeline),
+            EventEncoders::new(&collector_id),
             appender.clone(),
             Arc::clone(&admission),
             stop_ingress.clone(),

@@ -8,8 +8,11 @@
 //! skipped, and the spool's encoder takes [`Redacted`] alone: text that was not redacted and user
 //! ids that were not pseudonymised have no way to a disk. [`RawText`] and [`RawUserId`] cannot be
 //! printed, logged or serialised by accident: their `Debug` says how long they are and nothing more.
+//!
+//! Texts are borrowed from the request that brought them (`'a`), all the way to the encoder, which
+//! copies them once. What a stage has to change, it owns from there on.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use uuid::Uuid;
 
@@ -40,66 +43,60 @@ impl fmt::Display for Tenant {
 }
 
 /// A tenant's own id of a person. It leaves memory as a [`SubjectId`] only.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RawUserId(String);
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct RawUserId<'a>(&'a str);
 
-impl RawUserId {
+impl<'a> RawUserId<'a> {
     /// Wraps an id as it came in.
     #[must_use]
-    pub fn new(id: String) -> Self {
+    pub const fn new(id: &'a str) -> Self {
         Self(id)
     }
 
     /// The id itself, for the pseudonymiser and for the validator.
     #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
+    pub const fn expose(&self) -> &'a str {
+        self.0
     }
 }
 
-impl fmt::Debug for RawUserId {
+impl fmt::Debug for RawUserId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RawUserId({} bytes)", self.0.len())
     }
 }
 
 /// Text as a person typed it. It leaves memory as [`RedactedText`] only.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct RawText(String);
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct RawText<'a>(&'a str);
 
-impl RawText {
+impl<'a> RawText<'a> {
     /// Wraps a text as it came in.
     #[must_use]
-    pub fn new(text: String) -> Self {
+    pub const fn new(text: &'a str) -> Self {
         Self(text)
     }
 
     /// The text itself, for the redactor and for the validator.
     #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Gives the text up, so that a redactor that finds nothing need not copy it.
-    #[must_use]
-    pub fn into_inner(self) -> String {
+    pub const fn expose(&self) -> &'a str {
         self.0
     }
 
     /// Its length in bytes.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there is no text.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl fmt::Debug for RawText {
+impl fmt::Debug for RawText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RawText({} bytes)", self.0.len())
     }
@@ -107,11 +104,17 @@ impl fmt::Debug for RawText {
 
 /// Text that went through the redactor. Only [`crate::pipeline::redact`] makes one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RedactedText(String);
+pub struct RedactedText<'a>(Cow<'a, str>);
 
-impl RedactedText {
-    pub(crate) fn from_redactor(text: String) -> Self {
+impl<'a> RedactedText<'a> {
+    pub(crate) const fn from_redactor(text: Cow<'a, str>) -> Self {
         Self(text)
+    }
+
+    /// The same, independent of the request that brought it.
+    #[must_use]
+    pub fn into_owned(self) -> RedactedText<'static> {
+        RedactedText(Cow::Owned(self.0.into_owned()))
     }
 
     /// The text with its placeholders.
@@ -299,54 +302,54 @@ pub enum FeedbackAction {
 }
 
 /// An event as it came off the wire: mapped, nothing checked.
-#[derive(Clone, Debug)]
-pub struct Received {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received<'a> {
     /// The idempotency key as sent.
-    pub event_id: String,
+    pub event_id: &'a str,
     /// The tenant's own id of the person.
-    pub user_id: RawUserId,
+    pub user_id: RawUserId<'a>,
     /// Seconds and nanoseconds since the epoch, by the client's clock.
     pub occurred_at: Option<(i64, i32)>,
     /// See [`Context`].
-    pub session_id: String,
+    pub session_id: &'a str,
     /// See [`Context`].
-    pub interaction_id: String,
+    pub interaction_id: &'a str,
     /// See [`Context`].
-    pub feature: String,
+    pub feature: &'a str,
     /// See [`Context`].
-    pub model: String,
+    pub model: &'a str,
     /// See [`Context`].
-    pub client_name: String,
+    pub client_name: &'a str,
     /// See [`Context`].
-    pub client_version: String,
+    pub client_version: &'a str,
     /// See [`Context`].
-    pub platform: String,
+    pub platform: &'a str,
     /// As sent, in any case.
-    pub jurisdiction: String,
+    pub jurisdiction: &'a str,
     /// Whether the client sent a Global Privacy Control signal.
     pub global_privacy_control: bool,
     /// What happened; `None` when it is absent or of a kind unknown here.
-    pub payload: Option<ReceivedPayload>,
+    pub payload: Option<ReceivedPayload<'a>>,
 }
 
 /// A payload as it came off the wire.
-#[derive(Clone, Debug)]
-pub enum ReceivedPayload {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReceivedPayload<'a> {
     /// A text that a person typed.
     TypedText {
         /// The text.
-        text: RawText,
+        text: RawText<'a>,
         /// BCP 47.
-        language: String,
+        language: &'a str,
     },
     /// A suggestion that a person was shown.
     SuggestionShown {
         /// The suggestion's id.
-        suggestion_id: String,
+        suggestion_id: &'a str,
         /// The suggested text.
-        text: RawText,
+        text: RawText<'a>,
         /// BCP 47.
-        language: String,
+        language: &'a str,
         /// Milliseconds from request to suggestion.
         latency_ms: u32,
         /// Its place in a list, from 0.
@@ -355,30 +358,30 @@ pub enum ReceivedPayload {
     /// What a person thought of a suggestion.
     SuggestionFeedback {
         /// The suggestion's id.
-        suggestion_id: String,
+        suggestion_id: &'a str,
         /// The action's number on the wire.
         action: i32,
         /// The rating as sent.
         rating: i32,
         /// The text as the person left it.
-        final_text: RawText,
+        final_text: RawText<'a>,
         /// What the person wrote about it.
-        comment: RawText,
+        comment: RawText<'a>,
     },
     /// A language that a person chose.
     LanguagePreference {
         /// BCP 47.
-        language: String,
+        language: &'a str,
         /// BCP 47.
-        previous_language: String,
+        previous_language: &'a str,
     },
 }
 
 /// What all valid events share, apart from identity and text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Context {
+pub struct Context<'a> {
     /// Whose event it is.
-    pub tenant: Tenant,
+    pub tenant: &'a Tenant,
     /// The idempotency key.
     pub event_id: Uuid,
     /// When it happened, by the client's clock.
@@ -386,19 +389,19 @@ pub struct Context {
     /// When it was received, by this collector's clock.
     pub received_at: Micros,
     /// Groups the events of one sitting.
-    pub session_id: String,
+    pub session_id: Cow<'a, str>,
     /// Ties typed text, suggestion and feedback together.
-    pub interaction_id: String,
+    pub interaction_id: Cow<'a, str>,
     /// The product's feature.
-    pub feature: String,
+    pub feature: &'a str,
     /// The model that made the suggestion.
-    pub model: String,
+    pub model: &'a str,
     /// The app's name.
-    pub client_name: String,
+    pub client_name: &'a str,
     /// The app's version.
-    pub client_version: String,
+    pub client_version: &'a str,
     /// What the app runs on.
-    pub platform: String,
+    pub platform: &'a str,
     /// Where the person is.
     pub jurisdiction: Jurisdiction,
     /// Whether the client sent a Global Privacy Control signal.
@@ -407,22 +410,22 @@ pub struct Context {
 
 /// What happened, with texts of type `T`: [`RawText`] before the redactor, [`RedactedText`] after.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Payload<T> {
+pub enum Payload<'a, T> {
     /// A text that a person typed.
     TypedText {
         /// The text.
         text: T,
         /// BCP 47, or empty.
-        language: String,
+        language: Cow<'a, str>,
     },
     /// A suggestion that a person was shown.
     SuggestionShown {
         /// The suggestion's id.
-        suggestion_id: String,
+        suggestion_id: Cow<'a, str>,
         /// The suggested text.
         text: T,
         /// BCP 47, or empty.
-        language: String,
+        language: Cow<'a, str>,
         /// Milliseconds from request to suggestion.
         latency_ms: u32,
         /// Its place in a list, from 0.
@@ -431,7 +434,7 @@ pub enum Payload<T> {
     /// What a person thought of a suggestion.
     SuggestionFeedback {
         /// The suggestion's id.
-        suggestion_id: String,
+        suggestion_id: Cow<'a, str>,
         /// What the person did.
         action: FeedbackAction,
         /// -1, 0 or 1.
@@ -444,13 +447,13 @@ pub enum Payload<T> {
     /// A language that a person chose.
     LanguagePreference {
         /// BCP 47.
-        language: String,
+        language: Cow<'a, str>,
         /// BCP 47, or empty.
-        previous_language: String,
+        previous_language: Cow<'a, str>,
     },
 }
 
-impl<T> Payload<T> {
+impl<T> Payload<'_, T> {
     /// The kind of the event.
     #[must_use]
     pub const fn event_type(&self) -> EventType {
@@ -465,13 +468,13 @@ impl<T> Payload<T> {
 
 /// An event that broke no rule.
 #[derive(Clone, Debug)]
-pub struct Valid {
+pub struct Valid<'a> {
     /// What all events share.
-    pub context: Context,
+    pub context: Context<'a>,
     /// The person, not yet pseudonymised.
-    pub user_id: RawUserId,
+    pub user_id: RawUserId<'a>,
     /// What happened, not yet redacted.
-    pub payload: Payload<RawText>,
+    pub payload: Payload<'a, RawText<'a>>,
 }
 
 /// The consent that an event is stamped with.
@@ -495,39 +498,39 @@ pub struct Stamp {
 
 /// An event with its author's pseudonym in place of the author's id.
 #[derive(Clone, Debug)]
-pub struct Pseudonymous {
+pub struct Pseudonymous<'a> {
     /// What all events share.
-    pub context: Context,
+    pub context: Context<'a>,
     /// The person's pseudonym.
     pub subject_id: SubjectId,
     /// The key that made it.
-    pub pseudonym_key_id: Arc<str>,
+    pub pseudonym_key_id: &'a str,
     /// What happened, not yet redacted.
-    pub payload: Payload<RawText>,
+    pub payload: Payload<'a, RawText<'a>>,
 }
 
 /// An event with the consent that its author had given when it was received.
 #[derive(Clone, Debug)]
-pub struct Tagged {
+pub struct Tagged<'a> {
     /// The event.
-    pub event: Pseudonymous,
+    pub event: Pseudonymous<'a>,
     /// Its stamp.
     pub stamp: Stamp,
 }
 
 /// An event that may be written to a disk.
 #[derive(Clone, Debug)]
-pub struct Redacted {
+pub struct Redacted<'a> {
     /// What all events share.
-    pub context: Context,
+    pub context: Context<'a>,
     /// The person's pseudonym.
     pub subject_id: SubjectId,
     /// The key that made it.
-    pub pseudonym_key_id: Arc<str>,
+    pub pseudonym_key_id: &'a str,
     /// The consent at receipt.
     pub stamp: Stamp,
     /// What happened.
-    pub payload: Payload<RedactedText>,
+    pub payload: Payload<'a, RedactedText<'a>>,
     /// How many of each entity the redactor took out, by its name.
     pub redactions: Vec<(&'static str, u16)>,
     /// The version of the redactor's rules.

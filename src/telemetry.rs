@@ -12,7 +12,8 @@ use tracing_subscriber::{EnvFilter, filter::ParseError};
 use crate::{
     config::{self, LogFormat},
     consent::EligibilityReason,
-    pipeline::Outcome,
+    event::Redacted,
+    pipeline::Rejection,
     spool::AppendError,
 };
 
@@ -202,21 +203,38 @@ pub fn clickhouse_durability(fsyncs: bool, as_configured: bool) {
 }
 
 /// Counts what became of a request's events.
-pub fn received(outcome: &Outcome) {
-    let mut by_reason = [0_u64; EligibilityReason::ALL.len()];
-    for event in &outcome.accepted {
-        by_reason[event.stamp.reason as usize] += 1;
-        for (entity, count) in &event.redactions {
-            counter!(REDACTIONS, "entity" => *entity).increment(u64::from(*count));
-        }
-    }
-    for (reason, count) in EligibilityReason::ALL.into_iter().zip(by_reason) {
+pub fn received(accepted: &Tally, rejected: &[Rejection]) {
+    for (reason, count) in EligibilityReason::ALL.into_iter().zip(accepted.by_reason) {
         if count > 0 {
             counter!(EVENTS_TAGGED, "reason" => reason.as_str()).increment(count);
         }
     }
-    for rejection in &outcome.rejected {
+    for (entity, count) in &accepted.redactions {
+        counter!(REDACTIONS, "entity" => *entity).increment(*count);
+    }
+    for rejection in rejected {
         counter!(EVENTS_REJECTED, "reason" => rejection.reason.as_str()).increment(1);
+    }
+}
+
+/// What a request's accepted events count for.
+#[derive(Debug, Default)]
+pub struct Tally {
+    by_reason: [u64; EligibilityReason::ALL.len()],
+    /// By entity; there are few.
+    redactions: Vec<(&'static str, u64)>,
+}
+
+impl Tally {
+    /// Counts an event.
+    pub fn count(&mut self, event: &Redacted<'_>) {
+        self.by_reason[event.stamp.reason as usize] += 1;
+        for &(entity, count) in &event.redactions {
+            match self.redactions.iter_mut().find(|(known, _)| *known == entity) {
+                Some((_, sum)) => *sum += u64::from(count),
+                None => self.redactions.push((entity, u64::from(count))),
+            }
+        }
     }
 }
 

@@ -13,15 +13,6 @@ use crate::{
     event::{Payload, Redacted},
 };
 
-/// The columns of an insert, in the order of a block.
-pub const INSERT_COLUMNS: &str = "(training_scope, eligibility_reason, sealed_at, consent_state, consent_source, \
-    consent_version, policy_version, policy_digest, jurisdiction, global_privacy_control, received_at, occurred_at, \
-    tenant, subject_id, pseudonym_key_id, event_id, session_id, interaction_id, feature, model, client_name, \
-    client_version, platform, event_type, language, previous_language, text, suggestion_id, latency_ms, position, \
-    feedback_action, rating, comment, redactions, redaction_version, collector_id)";
-
-const COLUMNS: u64 = 36;
-
 const SCOPE: &str = "Enum8('none' = 0, 'first_party' = 1, 'affiliates' = 2)";
 const REASON: &str = "Enum8('granted' = 0, 'granted_by_default' = 1, 'denied' = 2, 'unset_opt_in' = 3, \
     'policy_outdated' = 4, 'gpc_signal' = 5, 'consent_unknown' = 6, 'withdrawn_before_write' = 7, \
@@ -61,46 +52,83 @@ pub struct Block {
     pub offsets: SealOffsets,
 }
 
+/// Says once what the columns are: a field that gathers each, its name, and its type. Those that sealing may
+/// change stand before them in a block.
+macro_rules! columns {
+    ($($name:ident: $column:ty = $data_type:expr,)*) => {
+        /// The columns of an insert, in the order of a block.
+        pub const INSERT_COLUMNS: &str = concat!(
+            "(training_scope, eligibility_reason, sealed_at", $(", ", stringify!($name),)* ")"
+        );
+
+        const COLUMNS: u64 = 3 + [$(stringify!($name)),*].len() as u64;
+
+        /// The columns that stay as they are.
+        #[derive(Debug, Default)]
+        struct Columns {
+            $($name: $column,)*
+        }
+
+        impl Columns {
+            fn append(&mut self, other: &Self) {
+                $(self.$name.append(&other.$name);)*
+            }
+
+            fn clear(&mut self) {
+                $(self.$name.clear();)*
+            }
+
+            fn drain_into(&mut self, out: &mut Writer) {
+                $(out.column(stringify!($name), $data_type, &mut self.$name);)*
+            }
+        }
+    };
+}
+
+columns! {
+    consent_state: Plain = STATE,
+    consent_source: Plain = SOURCE,
+    consent_version: Plain = "UInt32",
+    policy_version: LowCardinality = LOW_CARDINALITY,
+    policy_digest: LowCardinality = LOW_CARDINALITY,
+    jurisdiction: LowCardinality = LOW_CARDINALITY,
+    global_privacy_control: Plain = "Bool",
+    received_at: Plain = TIME,
+    occurred_at: Plain = TIME,
+    tenant: LowCardinality = LOW_CARDINALITY,
+    subject_id: Plain = "UUID",
+    pseudonym_key_id: LowCardinality = LOW_CARDINALITY,
+    event_id: Plain = "UUID",
+    session_id: Plain = "String",
+    interaction_id: Plain = "String",
+    feature: LowCardinality = LOW_CARDINALITY,
+    model: LowCardinality = LOW_CARDINALITY,
+    client_name: LowCardinality = LOW_CARDINALITY,
+    client_version: LowCardinality = LOW_CARDINALITY,
+    platform: LowCardinality = LOW_CARDINALITY,
+    event_type: Plain = EVENT_TYPE,
+    language: LowCardinality = LOW_CARDINALITY,
+    previous_language: LowCardinality = LOW_CARDINALITY,
+    text: Plain = "String",
+    suggestion_id: Plain = "String",
+    latency_ms: Plain = "UInt32",
+    position: Plain = "UInt32",
+    feedback_action: Plain = ACTION,
+    rating: Plain = "Int8",
+    comment: Plain = "String",
+    redactions: CountMap = "Map(LowCardinality(String), UInt16)",
+    redaction_version: LowCardinality = LOW_CARDINALITY,
+    collector_id: LowCardinality = LOW_CARDINALITY,
+}
+
 /// Gathers rows, column by column.
 #[derive(Debug)]
 pub struct BlockEncoder {
     rows: usize,
     own_id: Arc<str>,
-    training_scope: Plain,
-    eligibility_reason: Plain,
-    consent_state: Plain,
-    consent_source: Plain,
-    consent_version: Plain,
-    policy_version: LowCardinality,
-    policy_digest: LowCardinality,
-    jurisdiction: LowCardinality,
-    global_privacy_control: Plain,
-    received_at: Plain,
-    occurred_at: Plain,
-    tenant: LowCardinality,
-    subject_id: Plain,
-    pseudonym_key_id: LowCardinality,
-    event_id: Plain,
-    session_id: Plain,
-    interaction_id: Plain,
-    feature: LowCardinality,
-    model: LowCardinality,
-    client_name: LowCardinality,
-    client_version: LowCardinality,
-    platform: LowCardinality,
-    event_type: Plain,
-    language: LowCardinality,
-    previous_language: LowCardinality,
-    text: Plain,
-    suggestion_id: Plain,
-    latency_ms: Plain,
-    position: Plain,
-    feedback_action: Plain,
-    rating: Plain,
-    comment: Plain,
-    redactions: CountMap,
-    redaction_version: LowCardinality,
-    collector_id: LowCardinality,
+    scopes: Vec<u8>,
+    reasons: Vec<u8>,
+    columns: Columns,
 }
 
 /// What an event's payload is in columns; what a kind of event does not have is empty or 0.
@@ -118,7 +146,7 @@ struct PayloadColumns<'a> {
 }
 
 impl<'a> PayloadColumns<'a> {
-    fn of(event: &'a Redacted) -> Self {
+    fn of(event: &'a Redacted<'_>) -> Self {
         match &event.payload {
             Payload::TypedText { text, language } => {
                 Self { language, text: text.as_str(), ..Self::default() }
@@ -153,41 +181,9 @@ impl BlockEncoder {
         Self {
             rows: 0,
             own_id: collector_id.into(),
-            training_scope: Plain::default(),
-            eligibility_reason: Plain::default(),
-            consent_state: Plain::default(),
-            consent_source: Plain::default(),
-            consent_version: Plain::default(),
-            policy_version: LowCardinality::default(),
-            policy_digest: LowCardinality::default(),
-            jurisdiction: LowCardinality::default(),
-            global_privacy_control: Plain::default(),
-            received_at: Plain::default(),
-            occurred_at: Plain::default(),
-            tenant: LowCardinality::default(),
-            subject_id: Plain::default(),
-            pseudonym_key_id: LowCardinality::default(),
-            event_id: Plain::default(),
-            session_id: Plain::default(),
-            interaction_id: Plain::default(),
-            feature: LowCardinality::default(),
-            model: LowCardinality::default(),
-            client_name: LowCardinality::default(),
-            client_version: LowCardinality::default(),
-            platform: LowCardinality::default(),
-            event_type: Plain::default(),
-            language: LowCardinality::default(),
-            previous_language: LowCardinality::default(),
-            text: Plain::default(),
-            suggestion_id: Plain::default(),
-            latency_ms: Plain::default(),
-            position: Plain::default(),
-            feedback_action: Plain::default(),
-            rating: Plain::default(),
-            comment: Plain::default(),
-            redactions: CountMap::default(),
-            redaction_version: LowCardinality::default(),
-            collector_id: LowCardinality::default(),
+            scopes: Vec::new(),
+            reasons: Vec::new(),
+            columns: Columns::default(),
         }
     }
 
@@ -201,93 +197,78 @@ impl BlockEncoder {
     #[must_use]
     pub fn encoded_len_hint(&self) -> usize {
         // The columns that grow with what clients send; the rest is a few bytes a row.
-        let variable =
-            [&self.text, &self.comment, &self.session_id, &self.interaction_id, &self.suggestion_id];
+        let Columns { text, comment, session_id, interaction_id, suggestion_id, .. } = &self.columns;
+        let variable = [text, comment, session_id, interaction_id, suggestion_id];
         BLOCK_OVERHEAD_BYTES + self.rows * 110 + variable.map(Column::len_bytes).iter().sum::<usize>()
     }
 
     /// Adds a row.
-    pub fn push(&mut self, event: &Redacted) {
+    pub fn push(&mut self, event: &Redacted<'_>) {
         let Redacted { context, stamp, .. } = event;
         let payload = PayloadColumns::of(event);
-        self.training_scope.push_byte(stamp.training_scope as u8);
-        self.eligibility_reason.push_byte(stamp.reason as u8);
-        self.consent_state.push_byte(stamp.state as u8);
-        self.consent_source.push_byte(stamp.source as u8);
-        self.consent_version.push(stamp.consent_version.to_le_bytes());
-        self.policy_version.push(&stamp.policy_version);
-        self.policy_digest.push(&stamp.policy_digest);
-        self.jurisdiction.push(context.jurisdiction.as_str());
-        self.global_privacy_control.push_byte(u8::from(context.global_privacy_control));
-        self.received_at.push(context.received_at.0.to_le_bytes());
-        self.occurred_at.push(context.occurred_at.0.to_le_bytes());
-        self.tenant.push(context.tenant.as_str());
-        self.subject_id.push(uuid_bytes(*event.subject_id.as_bytes()));
-        self.pseudonym_key_id.push(&event.pseudonym_key_id);
-        self.event_id.push(uuid_bytes(*context.event_id.as_bytes()));
-        self.session_id.push_string(&context.session_id);
-        self.interaction_id.push_string(&context.interaction_id);
-        self.feature.push(&context.feature);
-        self.model.push(&context.model);
-        self.client_name.push(&context.client_name);
-        self.client_version.push(&context.client_version);
-        self.platform.push(&context.platform);
-        self.event_type.push_byte(event.payload.event_type() as u8);
-        self.language.push(payload.language);
-        self.previous_language.push(payload.previous_language);
-        self.text.push_string(payload.text);
-        self.suggestion_id.push_string(payload.suggestion_id);
-        self.latency_ms.push(payload.latency_ms.to_le_bytes());
-        self.position.push(payload.position.to_le_bytes());
-        self.feedback_action.push_byte(payload.feedback_action);
-        self.rating.push(payload.rating.to_le_bytes());
-        self.comment.push_string(payload.comment);
-        self.redactions.push(event.redactions.iter().copied());
-        self.redaction_version.push(event.redaction_version);
-        self.collector_id.push(&self.own_id);
+        self.scopes.push(stamp.training_scope as u8);
+        self.reasons.push(stamp.reason as u8);
+        let columns = &mut self.columns;
+        columns.consent_state.push_byte(stamp.state as u8);
+        columns.consent_source.push_byte(stamp.source as u8);
+        columns.consent_version.push(stamp.consent_version.to_le_bytes());
+        columns.policy_version.push(&stamp.policy_version);
+        columns.policy_digest.push(&stamp.policy_digest);
+        columns.jurisdiction.push(context.jurisdiction.as_str());
+        columns.global_privacy_control.push_byte(u8::from(context.global_privacy_control));
+        columns.received_at.push(context.received_at.0.to_le_bytes());
+        columns.occurred_at.push(context.occurred_at.0.to_le_bytes());
+        columns.tenant.push(context.tenant.as_str());
+        columns.subject_id.push(uuid_bytes(*event.subject_id.as_bytes()));
+        columns.pseudonym_key_id.push(event.pseudonym_key_id);
+        columns.event_id.push(uuid_bytes(*context.event_id.as_bytes()));
+        columns.session_id.push_string(&context.session_id);
+        columns.interaction_id.push_string(&context.interaction_id);
+        columns.feature.push(context.feature);
+        columns.model.push(context.model);
+        columns.client_name.push(context.client_name);
+        columns.client_version.push(context.client_version);
+        columns.platform.push(context.platform);
+        columns.event_type.push_byte(event.payload.event_type() as u8);
+        columns.language.push(payload.language);
+        columns.previous_language.push(payload.previous_language);
+        columns.text.push_string(payload.text);
+        columns.suggestion_id.push_string(payload.suggestion_id);
+        columns.latency_ms.push(payload.latency_ms.to_le_bytes());
+        columns.position.push(payload.position.to_le_bytes());
+        columns.feedback_action.push_byte(payload.feedback_action);
+        columns.rating.push(payload.rating.to_le_bytes());
+        columns.comment.push_string(payload.comment);
+        columns.redactions.push(event.redactions.iter().copied());
+        columns.redaction_version.push(event.redaction_version);
+        columns.collector_id.push(&self.own_id);
         self.rows += 1;
+    }
+
+    /// Adds the rows of another.
+    pub fn append(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.scopes.extend_from_slice(&other.scopes);
+        self.reasons.extend_from_slice(&other.reasons);
+        self.columns.append(&other.columns);
+    }
+
+    /// Forgets the rows, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.rows = 0;
+        self.scopes.clear();
+        self.reasons.clear();
+        self.columns.clear();
     }
 
     /// Gives the block, and starts anew.
     pub fn finish(&mut self) -> Block {
         let rows = std::mem::take(&mut self.rows);
-        let mut out = Writer::new(rows, BLOCK_OVERHEAD_BYTES + rows * 110 + self.text.len_bytes());
-        let training_scope = out.column("training_scope", SCOPE, &mut self.training_scope);
-        let eligibility_reason = out.column("eligibility_reason", REASON, &mut self.eligibility_reason);
+        let mut out = Writer::new(rows, BLOCK_OVERHEAD_BYTES + rows * 110 + self.columns.text.len_bytes());
+        let training_scope = out.bytes_column("training_scope", SCOPE, &mut self.scopes);
+        let eligibility_reason = out.bytes_column("eligibility_reason", REASON, &mut self.reasons);
         let sealed_at = out.zeroed("sealed_at", TIME, size_of::<i64>());
-        out.column("consent_state", STATE, &mut self.consent_state);
-        out.column("consent_source", SOURCE, &mut self.consent_source);
-        out.column("consent_version", "UInt32", &mut self.consent_version);
-        out.column("policy_version", LOW_CARDINALITY, &mut self.policy_version);
-        out.column("policy_digest", LOW_CARDINALITY, &mut self.policy_digest);
-        out.column("jurisdiction", LOW_CARDINALITY, &mut self.jurisdiction);
-        out.column("global_privacy_control", "Bool", &mut self.global_privacy_control);
-        out.column("received_at", TIME, &mut self.received_at);
-        out.column("occurred_at", TIME, &mut self.occurred_at);
-        out.column("tenant", LOW_CARDINALITY, &mut self.tenant);
-        out.column("subject_id", "UUID", &mut self.subject_id);
-        out.column("pseudonym_key_id", LOW_CARDINALITY, &mut self.pseudonym_key_id);
-        out.column("event_id", "UUID", &mut self.event_id);
-        out.column("session_id", "String", &mut self.session_id);
-        out.column("interaction_id", "String", &mut self.interaction_id);
-        out.column("feature", LOW_CARDINALITY, &mut self.feature);
-        out.column("model", LOW_CARDINALITY, &mut self.model);
-        out.column("client_name", LOW_CARDINALITY, &mut self.client_name);
-        out.column("client_version", LOW_CARDINALITY, &mut self.client_version);
-        out.column("platform", LOW_CARDINALITY, &mut self.platform);
-        out.column("event_type", EVENT_TYPE, &mut self.event_type);
-        out.column("language", LOW_CARDINALITY, &mut self.language);
-        out.column("previous_language", LOW_CARDINALITY, &mut self.previous_language);
-        out.column("text", "String", &mut self.text);
-        out.column("suggestion_id", "String", &mut self.suggestion_id);
-        out.column("latency_ms", "UInt32", &mut self.latency_ms);
-        out.column("position", "UInt32", &mut self.position);
-        out.column("feedback_action", ACTION, &mut self.feedback_action);
-        out.column("rating", "Int8", &mut self.rating);
-        out.column("comment", "String", &mut self.comment);
-        out.column("redactions", "Map(LowCardinality(String), UInt16)", &mut self.redactions);
-        out.column("redaction_version", LOW_CARDINALITY, &mut self.redaction_version);
-        out.column("collector_id", LOW_CARDINALITY, &mut self.collector_id);
+        self.columns.drain_into(&mut out);
         debug_assert_eq!(out.columns, COLUMNS);
         Block {
             native: out.bytes,
@@ -328,6 +309,12 @@ impl Writer {
         if self.rows > 0 {
             values.drain_into(&mut self.bytes, self.rows);
         }
+        at
+    }
+
+    fn bytes_column(&mut self, name: &str, data_type: &str, values: &mut Vec<u8>) -> u32 {
+        let at = self.name(name, data_type);
+        self.bytes.append(values);
         at
     }
 

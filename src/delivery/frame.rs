@@ -21,6 +21,7 @@
 
 use bytes::Bytes;
 
+use super::encoded::EncodedEvents;
 use crate::{
     clickhouse::columns::{BlockEncoder, SealOffsets},
     consent::{EligibilityReason, TrainingScope},
@@ -33,8 +34,8 @@ const VERSION: u8 = 2;
 const VERSION_WITHOUT_RECEIPT: u8 = 1;
 const HEADER_BYTES: usize = 1 + 4 + 12 + 4;
 
-/// About what an event costs in a block beyond its texts and ids.
-const FIXED_EVENT_BYTES: usize = 160;
+/// Of a seal record, all but its texts and their lengths.
+const RECORD_FIXED_BYTES: usize = 4 + 16 + 4 + 8 + 4;
 
 /// A frame that cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -47,21 +48,33 @@ pub enum FrameError {
     Malformed(&'static str),
 }
 
-/// Gathers the events of one commit into one frame. Takes [`Redacted`] events alone: nothing else
-/// can be spooled.
+/// Makes one frame of all that a commit holds.
 pub struct EventEncoder {
+    rows: EventRows,
+}
+
+impl EventEncoder {
+    /// An encoder for events that came from encoders of this collector.
+    #[must_use]
+    pub fn new(collector_id: &str) -> Self {
+        Self { rows: EventRows::new(collector_id) }
+    }
+}
+
+/// Rows, and the seal records of those that are eligible. Takes [`Redacted`] events alone: nothing else can
+/// be spooled.
+#[derive(Debug)]
+pub(super) struct EventRows {
     block: BlockEncoder,
     seal: Vec<u8>,
 }
 
-impl EventEncoder {
-    /// An encoder whose rows carry this collector's id.
-    #[must_use]
-    pub fn new(collector_id: &str) -> Self {
+impl EventRows {
+    pub(super) fn new(collector_id: &str) -> Self {
         Self { block: BlockEncoder::new(collector_id), seal: Vec::new() }
     }
 
-    fn push_event(&mut self, event: &Redacted) {
+    pub(super) fn push(&mut self, event: &Redacted<'_>) {
         let row = u32::try_from(self.block.rows()).unwrap_or(u32::MAX);
         self.block.push(event);
         if event.stamp.training_scope == TrainingScope::None {
@@ -73,13 +86,50 @@ impl EventEncoder {
         seal.extend_from_slice(event.subject_id.as_bytes());
         seal.extend_from_slice(&event.stamp.consent_version.to_le_bytes());
         seal.extend_from_slice(&event.context.received_at.0.to_le_bytes());
-        seal.push(event.payload.event_type() as u8);
-        seal.push(u8::from(event.context.global_privacy_control));
-        seal.push(event.stamp.training_scope as u8);
-        seal.push(event.stamp.reason as u8);
+        seal.extend_from_slice(&[
+            event.payload.event_type() as u8,
+            u8::from(event.context.global_privacy_control),
+            event.stamp.training_scope as u8,
+            event.stamp.reason as u8,
+        ]);
         push_short(seal, jurisdiction.as_str());
-        push_short(seal, &event.context.feature);
+        push_short(seal, event.context.feature);
     }
+
+    /// Adds the rows of others.
+    pub(super) fn append(&mut self, other: &Self) {
+        let first_row = u32::try_from(self.block.rows()).unwrap_or(u32::MAX);
+        self.block.append(&other.block);
+        let mut records = other.seal.as_slice();
+        while let Some((row, rest)) = records.split_first_chunk() {
+            let row = u32::from_le_bytes(*row) + first_row;
+            self.seal.extend_from_slice(&row.to_le_bytes());
+            let (record, rest) = rest.split_at(record_len(rest));
+            self.seal.extend_from_slice(record);
+            records = rest;
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.block.rows()
+    }
+
+    /// About how long a frame of it would be.
+    pub(super) fn len_bytes(&self) -> usize {
+        if self.len() == 0 { 0 } else { self.block.encoded_len_hint() + self.seal.len() }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.block.clear();
+        self.seal.clear();
+    }
+}
+
+/// The length of a seal record of our own, of which the row's number is read.
+fn record_len(record: &[u8]) -> usize {
+    let jurisdiction = RECORD_FIXED_BYTES - size_of::<u32>();
+    let feature = jurisdiction + 1 + usize::from(record[jurisdiction]);
+    feature + 1 + usize::from(record[feature])
 }
 
 /// The validator lets no jurisdiction or feature of 256 bytes or more through.
@@ -91,29 +141,27 @@ fn push_short(out: &mut Vec<u8>, text: &str) {
 }
 
 impl GroupEncoder for EventEncoder {
-    type Item = Vec<Redacted>;
+    type Item = EncodedEvents;
 
     fn item_bytes(item: &Self::Item) -> usize {
-        item.iter().map(event_bytes).sum()
+        item.len_bytes()
     }
 
     fn push(&mut self, item: Self::Item) {
-        for event in &item {
-            self.push_event(event);
-        }
+        self.rows.append(item.rows());
     }
 
     fn len_bytes(&self) -> usize {
-        self.block.encoded_len_hint() + self.seal.len() + HEADER_BYTES
+        self.rows.len_bytes()
     }
 
     fn is_empty(&self) -> bool {
-        self.block.rows() == 0
+        self.rows.len() == 0
     }
 
     fn finish(&mut self) -> Vec<u8> {
-        let block = self.block.finish();
-        let mut frame = Vec::with_capacity(HEADER_BYTES + self.seal.len() + block.native.len());
+        let block = self.rows.block.finish();
+        let mut frame = Vec::with_capacity(HEADER_BYTES + self.rows.seal.len() + block.native.len());
         frame.push(VERSION);
         frame.extend_from_slice(&block.rows.to_le_bytes());
         for offset in
@@ -121,26 +169,13 @@ impl GroupEncoder for EventEncoder {
         {
             frame.extend_from_slice(&offset.to_le_bytes());
         }
-        let seal_len = u32::try_from(self.seal.len()).unwrap_or(u32::MAX);
+        let seal_len = u32::try_from(self.rows.seal.len()).unwrap_or(u32::MAX);
         frame.extend_from_slice(&seal_len.to_le_bytes());
-        frame.extend_from_slice(&self.seal);
+        frame.extend_from_slice(&self.rows.seal);
         frame.extend_from_slice(&block.native);
-        self.seal.clear();
+        self.rows.seal.clear();
         frame
     }
-}
-
-/// About how many bytes an event will take in a block.
-fn event_bytes(event: &Redacted) -> usize {
-    use crate::event::Payload;
-    let texts = match &event.payload {
-        Payload::TypedText { text, .. } | Payload::SuggestionShown { text, .. } => text.as_str().len(),
-        Payload::SuggestionFeedback { final_text, comment, .. } => {
-            final_text.as_str().len() + comment.as_str().len()
-        }
-        Payload::LanguagePreference { .. } => 0,
-    };
-    FIXED_EVENT_BYTES + texts + event.context.session_id.len() + event.context.interaction_id.len()
 }
 
 /// A frame, split into its parts.

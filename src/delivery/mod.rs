@@ -39,6 +39,7 @@ use crate::{
 
 mod backoff;
 mod batch;
+mod encoded;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -52,6 +53,7 @@ pub mod seal;
 pub mod split;
 pub mod state;
 
+pub use encoded::{EncodedEvents, EventBatch, EventEncoders};
 pub use frame::EventEncoder;
 pub use state::{StateError, StateFile};
 

@@ -6,13 +6,15 @@
 
 use std::marker::PhantomData;
 
-use bytes::Buf as _;
+use bytes::Buf;
 use prost::Message;
 use tonic::{
     Status,
-    codec::{BufferSettings, Codec, DecodeBuf, Decoder},
+    codec::{Codec, DecodeBuf, Decoder},
 };
-use tonic_prost::{ProstDecoder, ProstEncoder};
+use tonic_prost::ProstEncoder;
+
+use super::request::CollectRequest;
 
 /// The most fields of a message, its events among them. Those of an event are not counted: none of them
 /// repeats.
@@ -31,7 +33,7 @@ impl<T, U> Default for BoundedCodec<T, U> {
 impl<T, U> Codec for BoundedCodec<T, U>
 where
     T: Message + Send + 'static,
-    U: Message + Default + Send + 'static,
+    U: FromWire + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
@@ -43,15 +45,34 @@ where
     }
 
     fn decoder(&mut self) -> BoundedDecoder<U> {
-        BoundedDecoder(ProstDecoder::default())
+        BoundedDecoder(PhantomData)
+    }
+}
+
+/// What can be made of a message.
+pub(crate) trait FromWire: Sized {
+    /// Takes all of a buffer, which is one message.
+    fn from_wire(message: impl Buf) -> Result<Self, prost::DecodeError>;
+}
+
+impl<M: Message + Default> FromWire for M {
+    fn from_wire(message: impl Buf) -> Result<Self, prost::DecodeError> {
+        M::decode(message)
+    }
+}
+
+impl FromWire for CollectRequest {
+    fn from_wire(mut message: impl Buf) -> Result<Self, prost::DecodeError> {
+        // The library's buffer gives a part of itself away, so nothing is copied.
+        Ok(Self::new(message.copy_to_bytes(message.remaining())))
     }
 }
 
 /// Counts, then decodes.
 #[derive(Debug)]
-pub(crate) struct BoundedDecoder<U>(ProstDecoder<U>);
+pub(crate) struct BoundedDecoder<U>(PhantomData<U>);
 
-impl<U: Message + Default> Decoder for BoundedDecoder<U> {
+impl<U: FromWire> Decoder for BoundedDecoder<U> {
     type Item = U;
     type Error = Status;
 
@@ -60,11 +81,8 @@ impl<U: Message + Default> Decoder for BoundedDecoder<U> {
         if has_more_fields(buf.chunk(), MAX_FIELDS) {
             return Err(Status::out_of_range("too many fields"));
         }
-        self.0.decode(buf)
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        self.0.buffer_settings()
+        // As the library's own decoder says it; the client gets another status.
+        U::from_wire(buf).map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 }
 
@@ -134,8 +152,8 @@ mod tests {
 
     #[test]
     fn what_a_message_can_become_is_bounded() {
-        // Decoded, mapped, and rejected one by one.
-        let event = size_of::<Event>() + size_of::<crate::event::Received>();
+        // Decoded, and rejected one by one.
+        let event = size_of::<crate::event::Received<'_>>();
         let rejected = size_of::<crate::ingress::proto::RejectedEvent>() + 256;
         assert!(MAX_FIELDS * (event + rejected) < 256 << 20, "{event} {rejected}");
     }

@@ -10,11 +10,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    event::{Micros, Redacted, Tenant},
+    delivery::{EncodedEvents, EventEncoders},
+    event::{Micros, Tenant},
     ingress::{
         EventAppender,
         admission::{Admission, ShareSpent},
-        authenticate, proto, server, status, wire,
+        authenticate, proto,
+        request::CollectRequest,
+        server, status, wire,
     },
     pipeline::{Credentials, Pipeline},
     telemetry::{self, Refusal},
@@ -29,6 +32,7 @@ const STREAM_PIPELINE: usize = 16;
 pub struct Collector {
     credentials: Arc<Credentials>,
     pipeline: Arc<Pipeline>,
+    encoders: EventEncoders,
     appender: EventAppender,
     admission: Arc<Admission>,
     stopping: CancellationToken,
@@ -42,12 +46,13 @@ impl Collector {
     pub const fn new(
         credentials: Arc<Credentials>,
         pipeline: Arc<Pipeline>,
+        encoders: EventEncoders,
         appender: EventAppender,
         admission: Arc<Admission>,
         stopping: CancellationToken,
         max_stream_age: Option<Duration>,
     ) -> Self {
-        Self { credentials, pipeline, appender, admission, stopping, max_stream_age }
+        Self { credentials, pipeline, encoders, appender, admission, stopping, max_stream_age }
     }
 
     fn end_of_stream(&self) -> impl Future<Output = ()> + Send + use<> {
@@ -64,23 +69,32 @@ impl Collector {
     async fn ingest(
         &self,
         tenant: &Tenant,
-        request: proto::CollectRequest,
+        request: CollectRequest,
     ) -> Result<proto::CollectResponse, Status> {
         // Before the work: a refusal must cost less than what it saves.
         self.admission.check(tenant).map_err(share_spent)?;
-        let received = request.events.into_iter().map(wire::received).collect();
-        let outcome = self.pipeline.run(tenant, received, Micros::now());
-        telemetry::received(&outcome);
-        let accepted = u32::try_from(outcome.accepted.len()).unwrap_or(u32::MAX);
-        if accepted > 0 {
-            self.append(tenant, outcome.accepted).await?;
+        // No borrowed event, and nothing raw, outlives this block.
+        let (outcome, encoded) = {
+            let received = request.events().map_err(|_| status::unreadable_request())?;
+            let mut encoder = self.encoders.encoder();
+            let mut tally = telemetry::Tally::default();
+            let outcome = self.pipeline.run(tenant, received, Micros::now(), |event| {
+                tally.count(event);
+                encoder.push(event);
+            });
+            telemetry::received(&tally, &outcome.rejected);
+            (outcome, encoder.finish())
+        };
+        drop(request);
+        if outcome.accepted > 0 {
+            self.append(tenant, encoded).await?;
         }
-        telemetry::acknowledged(accepted);
+        telemetry::acknowledged(outcome.accepted);
         let rejected = outcome.rejected.into_iter().map(wire::rejected).collect();
-        Ok(proto::CollectResponse { accepted, rejected })
+        Ok(proto::CollectResponse { accepted: outcome.accepted, rejected })
     }
 
-    async fn append(&self, tenant: &Tenant, events: Vec<Redacted>) -> Result<(), Status> {
+    async fn append(&self, tenant: &Tenant, events: EncodedEvents) -> Result<(), Status> {
         let bytes = self.appender.item_bytes(&events) as u64;
         let admitted = self.admission.admit(tenant, bytes).map_err(share_spent)?;
         match self.appender.append(events).await {
@@ -123,7 +137,7 @@ fn share_spent(spent: ShareSpent) -> Status {
 impl proto::collector_service_server::CollectorService for Collector {
     async fn collect(
         &self,
-        request: Request<proto::CollectRequest>,
+        request: Request<CollectRequest>,
     ) -> Result<Response<proto::CollectResponse>, Status> {
         let tenant = authenticate(&self.credentials, request.metadata())
             .map_err(|error| status::unauthenticated(&error))?;
@@ -134,7 +148,7 @@ impl proto::collector_service_server::CollectorService for Collector {
 
     async fn collect_stream(
         &self,
-        request: Request<Streaming<proto::CollectRequest>>,
+        request: Request<Streaming<CollectRequest>>,
     ) -> Result<Response<Self::CollectStreamStream>, Status> {
         let tenant = authenticate(&self.credentials, request.metadata())
             .map_err(|error| status::unauthenticated(&error))?;

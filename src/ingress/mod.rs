@@ -4,13 +4,15 @@
 //! - [`connections`] bounds the connections, [`arrival`] what requests take until they are decoded, `turns` how
 //!   long they wait for that, and [`admission`] what each tenant may have in the spool;
 //! - [`collector`] and [`consent`] are the services;
-//! - `codec` decodes messages, [`wire`] maps messages to the pipeline's types and back, [`status`] maps errors to statuses;
+//! - `codec` takes messages in, [`decode`] finds the events in a [`request`], [`wire`] maps the wire's words to the product's own and
+//!   back, [`status`] maps errors to statuses;
 //! - [`client`] is the other end, for the command line, the demo and the tests.
 
 use tonic::metadata::MetadataMap;
 
 use crate::{
-    event::{Redacted, Tenant},
+    delivery::EncodedEvents,
+    event::Tenant,
     pipeline::{AuthError, Credentials},
     spool::Appender,
 };
@@ -22,17 +24,19 @@ pub(crate) mod codec;
 pub mod collector;
 mod connections;
 pub mod consent;
+pub mod decode;
 mod framing;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod proto;
+pub mod request;
 pub mod server;
 pub mod status;
 mod turns;
 pub mod wire;
 
 /// What appends a request's events to the spool.
-pub type EventAppender = Appender<Vec<Redacted>>;
+pub type EventAppender = Appender<EncodedEvents>;
 
 /// The tenant of a request, by its `authorization: Bearer …` or `x-api-key`.
 fn authenticate(credentials: &Credentials, metadata: &MetadataMap) -> Result<Tenant, AuthError> {

@@ -1,60 +1,11 @@
-//! Wire messages to the pipeline's types and back. Nothing is checked here: that is the
-//! validator's part, so that each rule stands in one place.
+//! Words of the wire to the product's own and back. Events come in by `decode`.
 
 use crate::{
     consent::{ConsentScope, ConsentState, Source},
-    event::{Micros, RawText, RawUserId, Received, ReceivedPayload},
+    event::Micros,
     ingress::proto,
     pipeline::{Rejection, RejectionReason},
 };
-
-/// An event off the wire.
-#[must_use]
-pub fn received(event: proto::Event) -> Received {
-    let client = event.client.unwrap_or_default();
-    Received {
-        event_id: event.event_id,
-        user_id: RawUserId::new(event.user_id),
-        occurred_at: event.occurred_at.map(|at| (at.seconds, at.nanos)),
-        session_id: event.session_id,
-        interaction_id: event.interaction_id,
-        feature: event.feature,
-        model: event.model,
-        client_name: client.name,
-        client_version: client.version,
-        platform: client.platform,
-        jurisdiction: event.jurisdiction,
-        global_privacy_control: event.global_privacy_control,
-        payload: event.payload.map(payload),
-    }
-}
-
-fn payload(payload: proto::event::Payload) -> ReceivedPayload {
-    use proto::event::Payload;
-    match payload {
-        Payload::TypedText(it) => {
-            ReceivedPayload::TypedText { text: RawText::new(it.text), language: it.language }
-        }
-        Payload::SuggestionShown(it) => ReceivedPayload::SuggestionShown {
-            suggestion_id: it.suggestion_id,
-            text: RawText::new(it.text),
-            language: it.language,
-            latency_ms: it.latency_ms,
-            position: it.position,
-        },
-        Payload::SuggestionFeedback(it) => ReceivedPayload::SuggestionFeedback {
-            suggestion_id: it.suggestion_id,
-            action: it.action,
-            rating: it.rating,
-            final_text: RawText::new(it.final_text),
-            comment: RawText::new(it.comment),
-        },
-        Payload::LanguagePreference(it) => ReceivedPayload::LanguagePreference {
-            language: it.language,
-            previous_language: it.previous_language,
-        },
-    }
-}
 
 /// A rejection for the wire.
 #[must_use]

@@ -3,6 +3,8 @@
 //! A tag is checked for form, not against the IANA registry: an unknown but well-formed language is
 //! better kept than rejected.
 
+use std::borrow::Cow;
+
 /// The longest tag that is taken, in bytes. RFC 5646 (4.4.1) says that 35 hold every tag without
 /// extensions and private use.
 pub const MAX_TAG_BYTES: usize = 64;
@@ -32,7 +34,10 @@ const IRREGULAR: [&str; 17] = [
 /// Reads a tag and gives it in canonical case: language lower, script title, region upper, the
 /// rest lower. `None` when it is not well-formed or longer than [`MAX_TAG_BYTES`].
 #[must_use]
-pub fn canonical_tag(tag: &str) -> Option<String> {
+pub fn canonical_tag(tag: &str) -> Option<Cow<'_, str>> {
+    if is_simple(tag) {
+        return Some(Cow::Borrowed(tag));
+    }
     if tag.len() > MAX_TAG_BYTES || !tag.is_ascii() {
         return None;
     }
@@ -43,7 +48,22 @@ pub fn canonical_tag(tag: &str) -> Option<String> {
         return None;
     }
     set_case(&mut tag);
-    Some(tag)
+    Some(Cow::Owned(tag))
+}
+
+/// Whether a tag is of the kind that most are: a language, or a language and a region, both as they should
+/// be written.
+fn is_simple(tag: &str) -> bool {
+    match tag.as_bytes() {
+        [a, b] => a.is_ascii_lowercase() && b.is_ascii_lowercase(),
+        [a, b, b'-', c, d] => {
+            a.is_ascii_lowercase()
+                && b.is_ascii_lowercase()
+                && c.is_ascii_uppercase()
+                && d.is_ascii_uppercase()
+        }
+        _ => false,
+    }
 }
 
 /// `langtag` of the grammar, for a tag in lower case.

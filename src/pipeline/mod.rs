@@ -39,8 +39,8 @@ pub struct Pipeline {
 /// What became of a request's events.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The events to append, in the order of the request.
-    pub accepted: Vec<Redacted>,
+    /// How many events went through all stages.
+    pub accepted: u32,
     /// The others, in the order of the request.
     pub rejected: Vec<Rejection>,
 }
@@ -78,53 +78,34 @@ impl Pipeline {
         Self { validator: Validator::new(limits), pseudonymiser, consent, redactor }
     }
 
-    /// Takes a request's events through all stages. `now` is this collector's clock.
-    #[must_use]
-    pub fn run(&self, tenant: &Tenant, received: Vec<Received>, now: Micros) -> Outcome {
+    /// Takes a request's events through all stages, one after the other, and hands each that was accepted
+    /// to `take`. `now` is this collector's clock.
+    pub fn run<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        received: impl IntoIterator<Item = Received<'a>>,
+        now: Micros,
+        mut take: impl FnMut(&Redacted<'a>),
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         for (index, event) in (0_u32..).zip(received) {
-            // Kept apart from the event, which the validator consumes.
-            let event_id = EchoedId::of(&event.event_id);
+            let event_id = event.event_id;
             let valid =
                 self.validator.check_index(index).and_then(|()| self.validator.validate(tenant, event, now));
             match valid {
                 Ok(valid) => {
                     let (pseudonymous, author) = self.pseudonymiser.pseudonymise(valid);
                     let tagged = tag::tag(pseudonymous, &*self.consent);
-                    outcome.accepted.push(self.redactor.redact_event(tagged, &author));
+                    take(&self.redactor.redact_event(tagged, author));
+                    outcome.accepted += 1;
                 }
                 Err(Violation { reason, message }) => {
-                    let event_id = event_id.into_string();
+                    let event_id = event_id.chars().take(ECHOED_ID_CHARS).collect();
                     outcome.rejected.push(Rejection { index, event_id, reason, message });
                 }
             }
         }
         outcome
-    }
-}
-
-/// A copy of an event's id that costs no allocation unless the event is rejected.
-struct EchoedId {
-    len: u8,
-    bytes: [u8; ECHOED_ID_CHARS],
-    long: Option<String>,
-}
-
-impl EchoedId {
-    fn of(id: &str) -> Self {
-        let mut bytes = [0; ECHOED_ID_CHARS];
-        match (bytes.get_mut(..id.len()), u8::try_from(id.len())) {
-            (Some(start), Ok(len)) => {
-                start.copy_from_slice(id.as_bytes());
-                Self { len, bytes, long: None }
-            }
-            _ => Self { len: 0, bytes, long: Some(id.chars().take(ECHOED_ID_CHARS).collect()) },
-        }
-    }
-
-    fn into_string(self) -> String {
-        self.long
-            .unwrap_or_else(|| String::from_utf8_lossy(&self.bytes[..usize::from(self.len)]).into_owned())
     }
 }
 

@@ -6,7 +6,7 @@
 //! the data. All collectors of a deployment must hold the same key, or they could not see each
 //! other's opt-outs.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use ring::{
     hmac,
@@ -121,7 +121,7 @@ impl Pseudonymiser {
 
     /// The pseudonym of a tenant's user.
     #[must_use]
-    pub fn subject(&self, tenant: &Tenant, user_id: &RawUserId) -> SubjectId {
+    pub fn subject(&self, tenant: &Tenant, user_id: RawUserId<'_>) -> SubjectId {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(tenant.as_str().as_bytes());
         context.update(&[0]);
@@ -135,10 +135,10 @@ impl Pseudonymiser {
     /// the texts. Where a client built a session, interaction or suggestion id from the user id, the
     /// pseudonym takes its place there too: such ids still tie events together.
     #[must_use]
-    pub fn pseudonymise(&self, valid: Valid) -> (Pseudonymous, RawUserId) {
+    pub fn pseudonymise<'a>(&'a self, valid: Valid<'a>) -> (Pseudonymous<'a>, RawUserId<'a>) {
         let Valid { mut context, user_id, mut payload } = valid;
-        let subject_id = self.subject(&context.tenant, &user_id);
-        let author = Author::of_event(&user_id);
+        let subject_id = self.subject(context.tenant, user_id);
+        let author = Author::of_event(user_id);
         let suggestion_id = match &mut payload {
             Payload::SuggestionShown { suggestion_id, .. }
             | Payload::SuggestionFeedback { suggestion_id, .. } => Some(suggestion_id),
@@ -146,10 +146,10 @@ impl Pseudonymiser {
         };
         for id in [&mut context.session_id, &mut context.interaction_id].into_iter().chain(suggestion_id) {
             if let Some(without) = author.replaced(id, || subject_id.as_uuid().simple().to_string()) {
-                *id = without;
+                *id = Cow::Owned(without);
             }
         }
-        let pseudonym_key_id = Arc::clone(&self.key_id);
+        let pseudonym_key_id = &*self.key_id;
         (Pseudonymous { context, subject_id, pseudonym_key_id, payload }, user_id)
     }
 }

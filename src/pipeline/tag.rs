@@ -27,12 +27,12 @@ pub trait ConsentView: Send + Sync {
 
 /// Decides and stamps.
 #[must_use]
-pub fn tag(event: Pseudonymous, consent: &dyn ConsentView) -> Tagged {
+pub fn tag<'a>(event: Pseudonymous<'a>, consent: &dyn ConsentView) -> Tagged<'a> {
     let stamp = consent.decide(
         &event.subject_id,
         &ConsentFacts {
             event_type: event.payload.event_type(),
-            feature: &event.context.feature,
+            feature: event.context.feature,
             jurisdiction: event.context.jurisdiction,
             gpc: event.context.global_privacy_control,
         },

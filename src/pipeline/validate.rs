@@ -3,7 +3,7 @@
 //! The first broken rule is reported. A message names the rule and its limit, never the value: it
 //! travels through logs and clients that must not see what a person typed.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use uuid::Uuid;
 
@@ -150,35 +150,40 @@ impl Validator {
     ///
     /// # Errors
     /// The first rule that the event breaks.
-    pub fn validate(&self, tenant: &Tenant, received: Received, now: Micros) -> Result<Valid, Violation> {
+    pub fn validate<'a>(
+        &self,
+        tenant: &'a Tenant,
+        received: Received<'a>,
+        now: Micros,
+    ) -> Result<Valid<'a>, Violation> {
         use RejectionReason::{InvalidInteractionId, InvalidJurisdiction, InvalidSessionId, MissingPayload};
 
-        let event_id = event_id(&received.event_id)?;
-        user_id(&received.user_id)?;
+        let event_id = event_id(received.event_id)?;
+        user_id(received.user_id)?;
         let payload = received.payload.ok_or_else(|| {
             Violation::new(MissingPayload, "the event needs a payload of a kind that this collector knows")
         })?;
         let occurred_at = self.occurred_at(received.occurred_at, now)?;
-        id("session_id", &received.session_id, InvalidSessionId)?;
-        id("interaction_id", &received.interaction_id, InvalidInteractionId)?;
-        field("feature", &received.feature)?;
-        field("model", &received.model)?;
-        field("client.name", &received.client_name)?;
-        field("client.version", &received.client_version)?;
-        field("client.platform", &received.platform)?;
-        let jurisdiction = Jurisdiction::parse(&received.jurisdiction).ok_or_else(|| {
+        let session_id = id("session_id", received.session_id, InvalidSessionId)?;
+        let interaction_id = id("interaction_id", received.interaction_id, InvalidInteractionId)?;
+        field("feature", received.feature)?;
+        field("model", received.model)?;
+        field("client.name", received.client_name)?;
+        field("client.version", received.client_version)?;
+        field("client.platform", received.platform)?;
+        let jurisdiction = Jurisdiction::parse(received.jurisdiction).ok_or_else(|| {
             Violation::new(
                 InvalidJurisdiction,
                 "jurisdiction must be an ISO 3166-1 alpha-2 code (DE), an ISO 3166-2 code (US-CA) or empty",
             )
         })?;
         let context = Context {
-            tenant: tenant.clone(),
+            tenant,
             event_id,
             occurred_at,
             received_at: now,
-            session_id: received.session_id,
-            interaction_id: received.interaction_id,
+            session_id,
+            interaction_id,
             feature: received.feature,
             model: received.model,
             client_name: received.client_name,
@@ -190,24 +195,24 @@ impl Validator {
         Ok(Valid { context, user_id: received.user_id, payload: self.payload(payload)? })
     }
 
-    fn payload(&self, payload: ReceivedPayload) -> Result<Payload<RawText>, Violation> {
+    fn payload<'a>(&self, payload: ReceivedPayload<'a>) -> Result<Payload<'a, RawText<'a>>, Violation> {
         Ok(match payload {
             ReceivedPayload::TypedText { text, language } => Payload::TypedText {
                 text: self.text("typed_text.text", text)?,
-                language: optional_language("typed_text.language", &language)?,
+                language: optional_language("typed_text.language", language)?,
             },
             ReceivedPayload::SuggestionShown { suggestion_id, text, language, latency_ms, position } => {
-                required_suggestion_id(&suggestion_id)?;
+                let suggestion_id = required_suggestion_id(suggestion_id)?;
                 Payload::SuggestionShown {
                     suggestion_id,
                     text: self.text("suggestion_shown.text", text)?,
-                    language: optional_language("suggestion_shown.language", &language)?,
+                    language: optional_language("suggestion_shown.language", language)?,
                     latency_ms,
                     position,
                 }
             }
             ReceivedPayload::SuggestionFeedback { suggestion_id, action, rating, final_text, comment } => {
-                required_suggestion_id(&suggestion_id)?;
+                let suggestion_id = required_suggestion_id(suggestion_id)?;
                 Payload::SuggestionFeedback {
                     suggestion_id,
                     action: feedback_action(action)?,
@@ -224,10 +229,10 @@ impl Validator {
                     ));
                 }
                 Payload::LanguagePreference {
-                    language: optional_language("language_preference.language", &language)?,
+                    language: optional_language("language_preference.language", language)?,
                     previous_language: optional_language(
                         "language_preference.previous_language",
-                        &previous_language,
+                        previous_language,
                     )?,
                 }
             }
@@ -258,7 +263,7 @@ impl Validator {
             .map_err(|_| broken("occurred_at is not a time that can be stored".to_owned()))
     }
 
-    fn text(&self, name: &str, text: RawText) -> Result<RawText, Violation> {
+    fn text<'a>(&self, name: &str, text: RawText<'a>) -> Result<RawText<'a>, Violation> {
         let most = self.limits.max_text_bytes;
         if text.len() <= most {
             return Ok(text);
@@ -291,7 +296,7 @@ pub fn uuid(sent: &str) -> Option<Uuid> {
 ///
 /// # Errors
 /// When it is empty, blank or longer than [`MAX_USER_ID_BYTES`].
-pub fn user_id(sent: &RawUserId) -> Result<(), Violation> {
+pub fn user_id(sent: RawUserId<'_>) -> Result<(), Violation> {
     let id = sent.expose();
     if id.len() <= MAX_USER_ID_BYTES && !id.trim().is_empty() {
         return Ok(());
@@ -302,12 +307,41 @@ pub fn user_id(sent: &RawUserId) -> Result<(), Violation> {
     ))
 }
 
+/// What an id may hold.
+static ID_BYTES: Alphabet = Alphabet::alphanumeric_and(b"._:-");
+/// What a field may hold.
+static FIELD_BYTES: Alphabet = Alphabet::alphanumeric_and(b" ._:/+()-");
+
+/// A set of ASCII characters, as a table: several short fields of each event are looked at.
+struct Alphabet([bool; 256]);
+
+impl Alphabet {
+    const fn alphanumeric_and(others: &[u8]) -> Self {
+        let mut table = [false; 256];
+        let mut at = 0;
+        while at < table.len() {
+            table[at] = (at as u8).is_ascii_alphanumeric();
+            at += 1;
+        }
+        at = 0;
+        while at < others.len() {
+            table[others[at] as usize] = true;
+            at += 1;
+        }
+        Self(table)
+    }
+
+    fn hold(&self, text: &str) -> bool {
+        // No early end, so that there are no branches.
+        text.bytes().fold(true, |all, b| all & self.0[usize::from(b)])
+    }
+}
+
 /// Such ids are stored as they are, so their form leaves no room for an e-mail address.
-fn id(name: &str, sent: &str, reason: RejectionReason) -> Result<(), Violation> {
-    let well_formed = sent.len() <= MAX_ID_BYTES
-        && sent.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'));
+fn id<'a>(name: &str, sent: &'a str, reason: RejectionReason) -> Result<Cow<'a, str>, Violation> {
+    let well_formed = sent.len() <= MAX_ID_BYTES && ID_BYTES.hold(sent);
     if well_formed {
-        return Ok(());
+        return Ok(Cow::Borrowed(sent));
     }
     Err(Violation::new(
         reason,
@@ -315,7 +349,7 @@ fn id(name: &str, sent: &str, reason: RejectionReason) -> Result<(), Violation> 
     ))
 }
 
-fn required_suggestion_id(sent: &str) -> Result<(), Violation> {
+fn required_suggestion_id(sent: &str) -> Result<Cow<'_, str>, Violation> {
     if sent.is_empty() {
         return Err(Violation::new(RejectionReason::InvalidSuggestionId, "suggestion_id is missing"));
     }
@@ -327,8 +361,7 @@ fn required_suggestion_id(sent: &str) -> Result<(), Violation> {
 /// # Errors
 /// When it is longer than [`MAX_FIELD_BYTES`] or has other characters.
 pub fn field(name: &str, sent: &str) -> Result<(), Violation> {
-    let well_formed = sent.len() <= MAX_FIELD_BYTES
-        && sent.bytes().all(|b| b.is_ascii_alphanumeric() || b" ._:/+()-".contains(&b));
+    let well_formed = sent.len() <= MAX_FIELD_BYTES && FIELD_BYTES.hold(sent);
     if well_formed {
         return Ok(());
     }
@@ -338,9 +371,9 @@ pub fn field(name: &str, sent: &str) -> Result<(), Violation> {
     ))
 }
 
-fn optional_language(name: &str, sent: &str) -> Result<String, Violation> {
+fn optional_language<'a>(name: &str, sent: &'a str) -> Result<Cow<'a, str>, Violation> {
     if sent.is_empty() {
-        return Ok(String::new());
+        return Ok(Cow::Borrowed(sent));
     }
     canonical_tag(sent).ok_or_else(|| {
         Violation::new(

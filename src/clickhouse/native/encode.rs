@@ -1,6 +1,8 @@
 //! Columns, gathered value by value and written at once.
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher as _;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::form;
 
@@ -32,6 +34,14 @@ pub trait Column {
     /// Appends the values to a block, and starts anew. `rows` were gathered.
     fn drain_into(&mut self, out: &mut Vec<u8>, rows: usize);
 
+    /// Adds the values of another, after those that are here.
+    fn append(&mut self, other: &Self)
+    where
+        Self: Sized;
+
+    /// Forgets the values, and keeps the memory.
+    fn clear(&mut self);
+
     /// About how many bytes that would be.
     fn len_bytes(&self) -> usize;
 }
@@ -62,6 +72,14 @@ impl Column for Plain {
         out.append(&mut self.0);
     }
 
+    fn append(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
     fn len_bytes(&self) -> usize {
         self.0.len()
     }
@@ -70,11 +88,16 @@ impl Column for Plain {
 /// `LowCardinality(String)`: the distinct values, and an index into them per row.
 #[derive(Debug, Default)]
 pub struct LowCardinality {
-    index_of: HashMap<Box<str>, u32>,
+    /// The index of each key, found by the key's hash.
+    table: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    /// The keys, each with its length in front.
     keys: Vec<u8>,
+    /// Where the text of each key starts and ends there.
+    spans: Vec<(u32, u32)>,
     indexes: Vec<u32>,
-    /// Most rows have the value of the row before.
-    last: Option<(Box<str>, u32)>,
+    /// While another is appended: our index of each of its keys.
+    index_of_other: Vec<u32>,
 }
 
 /// Appends the part of a `LowCardinality` column that comes once, before anything else of it.
@@ -108,34 +131,43 @@ pub(super) fn put_low_cardinality(out: &mut Vec<u8>, count: usize, keys: &[u8], 
 impl LowCardinality {
     /// Adds a value.
     pub fn push(&mut self, value: &str) {
-        let index = match &self.last {
-            Some((last, index)) if **last == *value => *index,
-            _ => self.index_of(value),
+        let index = match self.indexes.last() {
+            // Most rows have the value of the row before.
+            Some(&last) if self.key(last) == value.as_bytes() => last,
+            _ => self.index_of(value.as_bytes()),
         };
         self.indexes.push(index);
     }
 
-    fn index_of(&mut self, value: &str) -> u32 {
-        let index = match self.index_of.get(value) {
-            Some(&index) => index,
-            None => {
-                // A block has fewer than 2^32 rows, and so fewer keys.
-                let index = self.index_of.len() as u32;
-                self.index_of.insert(value.into(), index);
-                put_string(&mut self.keys, value);
-                index
-            }
+    fn key(&self, index: u32) -> &[u8] {
+        let (start, end) = self.spans[index as usize];
+        &self.keys[start as usize..end as usize]
+    }
+
+    fn index_of(&mut self, value: &[u8]) -> u32 {
+        let Self { table, hasher, keys, spans, .. } = self;
+        let key = |keys: &[u8], (start, end): (u32, u32)| hasher.hash_one(&keys[start as usize..end as usize]);
+        let is_it = |&index: &u32| {
+            let (start, end) = spans[index as usize];
+            &keys[start as usize..end as usize] == value
         };
-        self.last = Some((value.into(), index));
+        let hash = hasher.hash_one(value);
+        if let Some(&index) = table.find(hash, is_it) {
+            return index;
+        }
+        // A block has fewer than 2^32 rows, and so fewer keys, and fewer bytes of keys than a frame has.
+        let index = spans.len() as u32;
+        table.insert_unique(hash, index, |&index| key(keys, spans[index as usize]));
+        put_varint(keys, value.len() as u64);
+        let start = keys.len() as u32;
+        keys.extend_from_slice(value);
+        spans.push((start, keys.len() as u32));
         index
     }
 
     fn drain_values(&mut self, out: &mut Vec<u8>) {
-        put_low_cardinality(out, self.index_of.len(), &self.keys, &self.indexes);
-        self.keys.clear();
-        self.index_of.clear();
-        self.indexes.clear();
-        self.last = None;
+        put_low_cardinality(out, self.spans.len(), &self.keys, &self.indexes);
+        self.clear();
     }
 }
 
@@ -144,6 +176,21 @@ impl Column for LowCardinality {
         debug_assert_eq!(self.indexes.len(), rows);
         put_low_cardinality_prefix(out);
         self.drain_values(out);
+    }
+
+    fn append(&mut self, other: &Self) {
+        let mut index_of_other = std::mem::take(&mut self.index_of_other);
+        index_of_other.clear();
+        index_of_other.extend((0..other.spans.len() as u32).map(|index| self.index_of(other.key(index))));
+        self.indexes.extend(other.indexes.iter().map(|&index| index_of_other[index as usize]));
+        self.index_of_other = index_of_other;
+    }
+
+    fn clear(&mut self) {
+        self.table.clear();
+        self.keys.clear();
+        self.spans.clear();
+        self.indexes.clear();
     }
 
     fn len_bytes(&self) -> usize {
@@ -176,6 +223,20 @@ impl Column for CountMap {
         out.append(&mut self.ends);
         self.keys.drain_values(out);
         out.append(&mut self.values);
+    }
+
+    fn append(&mut self, other: &Self) {
+        let entries = self.keys.indexes.len() as u64;
+        let ends = other.ends.as_chunks().0.iter().map(|end| (u64::from_le_bytes(*end) + entries).to_le_bytes());
+        self.ends.extend(ends.flatten());
+        self.keys.append(&other.keys);
+        self.values.extend_from_slice(&other.values);
+    }
+
+    fn clear(&mut self) {
+        self.ends.clear();
+        self.keys.clear();
+        self.values.clear();
     }
 
     fn len_bytes(&self) -> usize {

@@ -60,9 +60,9 @@ pub struct Change {
     /// Where the person is.
     pub jurisdiction: Jurisdiction,
     /// What was shown.
-    pub evidence: RedactedText,
+    pub evidence: RedactedText<'static>,
     /// Who made the change.
-    pub actor: RedactedText,
+    pub actor: RedactedText<'static>,
     /// The language of what was shown, BCP 47; empty when nobody said.
     pub language: String,
     /// The client that showed it.

@@ -1,6 +1,6 @@
 //! `ConsentService`: sets, reads and explains a person's consent.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 use uuid::Uuid;
@@ -60,9 +60,9 @@ impl Consent {
     fn person(&self, metadata: &MetadataMap, user_id: String) -> Result<Person, Status> {
         let tenant =
             authenticate(&self.0.credentials, metadata).map_err(|error| status::unauthenticated(&error))?;
-        let user_id = RawUserId::new(user_id);
-        validate::user_id(&user_id).map_err(|broken| status::invalid_argument("user_id", &broken.message))?;
-        let subject_id = self.0.pseudonymiser.subject(&tenant, &user_id);
+        let raw = RawUserId::new(&user_id);
+        validate::user_id(raw).map_err(|broken| status::invalid_argument("user_id", &broken.message))?;
+        let subject_id = self.0.pseudonymiser.subject(&tenant, raw);
         Ok(Person { tenant, user_id, subject_id })
     }
 
@@ -97,7 +97,8 @@ impl Consent {
                 )
             })?),
         };
-        let redact = |text: String| self.0.redactor.redact_evidence(RawText::new(text), &person.user_id);
+        let author = RawUserId::new(&person.user_id);
+        let redact = |text: &str| self.0.redactor.redact_evidence(RawText::new(text), author).into_owned();
         Ok(Change {
             tenant: person.tenant.clone(),
             subject_id: person.subject_id,
@@ -107,8 +108,8 @@ impl Consent {
             source,
             policy_version: request.policy_version,
             jurisdiction: jurisdiction(&request.jurisdiction)?,
-            evidence: redact(request.evidence),
-            actor: redact(request.actor),
+            evidence: redact(&request.evidence),
+            actor: redact(&request.actor),
             language: language_tag(&request.language)?,
             client: client_info(request.client.unwrap_or_default())?,
             request_id,
@@ -119,7 +120,8 @@ impl Consent {
 /// A tenant's user.
 struct Person {
     tenant: Tenant,
-    user_id: RawUserId,
+    /// Raw; for [`RawUserId`] alone.
+    user_id: String,
     subject_id: SubjectId,
 }
 
@@ -128,6 +130,7 @@ fn language_tag(sent: &str) -> Result<String, Status> {
         return Ok(String::new());
     }
     language::canonical_tag(sent)
+        .map(Cow::into_owned)
         .ok_or_else(|| status::invalid_argument("language", "must be a BCP 47 tag (pt-BR) or empty"))
 }
 

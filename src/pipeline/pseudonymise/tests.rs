@@ -11,7 +11,7 @@ fn key(hex: &str) -> PseudonymKey {
 }
 
 fn subject(hex: &str, tenant: &str, user: &str) -> String {
-    Pseudonymiser::new(&key(hex)).subject(&Tenant::new(tenant), &RawUserId::new(user.to_owned())).to_string()
+    Pseudonymiser::new(&key(hex)).subject(&Tenant::new(tenant), RawUserId::new(user)).to_string()
 }
 
 #[test]

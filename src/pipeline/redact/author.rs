@@ -24,12 +24,12 @@ pub(in crate::pipeline) struct Author<'a> {
 
 impl<'a> Author<'a> {
     /// To be looked for in the texts of an event.
-    pub(in crate::pipeline) fn of_event(id: &'a RawUserId) -> Self {
+    pub(in crate::pipeline) fn of_event(id: RawUserId<'a>) -> Self {
         Self { id: id.expose().trim(), min_bytes: MIN_BYTES_IN_EVENT }
     }
 
     /// To be looked for in the evidence and the actor of a consent change.
-    pub(super) fn of_evidence(id: &'a RawUserId) -> Self {
+    pub(super) fn of_evidence(id: RawUserId<'a>) -> Self {
         Self { id: id.expose().trim(), min_bytes: MIN_BYTES_IN_EVIDENCE }
     }
 

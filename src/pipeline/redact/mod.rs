@@ -12,7 +12,7 @@
 //! Taking a span out can uncover another (the number after a card, say), so a text with hits is
 //! searched again until nothing is found: redacting twice gives the same as redacting once.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use crate::event::{Payload, RawText, RawUserId, Redacted, RedactedText, Tagged};
 
@@ -118,23 +118,23 @@ impl Redactor {
 
     /// Redacts a text whose author is not known here.
     #[must_use]
-    pub fn redact(&self, text: RawText) -> (RedactedText, Counts) {
+    pub fn redact<'a>(&self, text: RawText<'a>) -> (RedactedText<'a>, Counts) {
         search(text, None)
     }
 
     /// Redacts the evidence or the actor of a consent change, the user id of 3 bytes and more
     /// included; a shorter one only when it is the whole text.
     #[must_use]
-    pub fn redact_evidence(&self, text: RawText, user_id: &RawUserId) -> RedactedText {
+    pub fn redact_evidence<'a>(&self, text: RawText<'a>, user_id: RawUserId<'_>) -> RedactedText<'a> {
         search(text, Some(&Author::of_evidence(user_id))).0
     }
 
     /// Redacts every free text of an event, its author's user id of 4 bytes and more included.
     #[must_use]
-    pub fn redact_event(&self, tagged: Tagged, author: &RawUserId) -> Redacted {
+    pub fn redact_event<'a>(&self, tagged: Tagged<'a>, author: RawUserId<'_>) -> Redacted<'a> {
         let author = Author::of_event(author);
         let mut counts = Counts::default();
-        let mut redact = |text: RawText| {
+        let mut redact = |text: RawText<'a>| {
             let (text, found) = search(text, Some(&author));
             counts.merge(found);
             text
@@ -166,12 +166,12 @@ impl Redactor {
     }
 }
 
-fn search(text: RawText, author: Option<&Author<'_>>) -> (RedactedText, Counts) {
-    let mut text = text.into_inner();
+fn search<'a>(text: RawText<'a>, author: Option<&Author<'_>>) -> (RedactedText<'a>, Counts) {
+    let mut text = Cow::Borrowed(text.expose());
     let mut placeholders = Placeholders::default();
     for _ in 0..MAX_PASSES {
         match pass(&text, author, &mut placeholders) {
-            Some(redacted) => text = redacted,
+            Some(redacted) => text = Cow::Owned(redacted),
             None => break,
         }
     }

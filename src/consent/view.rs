@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Consent, PolicyStore, Replica, decide};
 use crate::{
-    event::{Micros, Stamp, SubjectId},
-    pipeline::{ConsentFacts, ConsentView},
+    event::{Micros, Stamp},
+    pipeline::{ConsentView, Decide},
 };
 
 /// Decides at receipt.
@@ -24,22 +24,26 @@ impl StampingView {
 }
 
 impl ConsentView for StampingView {
-    fn decide(&self, subject: &SubjectId, facts: &ConsentFacts<'_>, received_at: Micros) -> Stamp {
+    fn at(&self, received_at: Micros) -> Decide<'_> {
         let policy = self.policies.at(received_at);
-        let consent = self.replica.consent(subject);
-        let decision = decide(&consent, &policy, facts);
-        let (said, version) = match &consent {
-            Consent::Unknown => (super::ScopeConsent::default(), 0),
-            Consent::Known(known) => (known.scope(decision.decided_by).clone(), known.version()),
-        };
-        Stamp {
-            training_scope: decision.training_scope,
-            reason: decision.reason,
-            state: said.state,
-            source: said.source,
-            consent_version: version,
-            policy_version: said.terms,
-            policy_digest: Arc::clone(policy.shared_digest()),
-        }
+        let is_fresh = self.replica.is_fresh();
+        Box::new(move |subject, facts| {
+            let consent =
+                if is_fresh { Consent::Known(self.replica.known(subject)) } else { Consent::Unknown };
+            let decision = decide(&consent, &policy, facts);
+            let (said, version) = match &consent {
+                Consent::Unknown => (super::ScopeConsent::default(), 0),
+                Consent::Known(known) => (known.scope(decision.decided_by).clone(), known.version()),
+            };
+            Stamp {
+                training_scope: decision.training_scope,
+                reason: decision.reason,
+                state: said.state,
+                source: said.source,
+                consent_version: version,
+                policy_version: said.terms,
+                policy_digest: Arc::clone(policy.shared_digest()),
+            }
+        })
     }
 }

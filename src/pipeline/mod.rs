@@ -22,7 +22,7 @@ pub mod validate;
 pub use authenticate::{AuthError, Credentials, CredentialsError, TenantKeys};
 pub use pseudonymise::{KeyError, PseudonymKey, Pseudonymiser};
 pub use redact::{Counts, RULES_VERSION, Redactor};
-pub use tag::{ConsentFacts, ConsentView};
+pub use tag::{ConsentFacts, ConsentView, Decide};
 pub use validate::{Limits, RejectionReason, Validator, Violation};
 
 /// The characters of an event id that a rejection repeats.
@@ -88,6 +88,7 @@ impl Pipeline {
         mut take: impl FnMut(&Redacted<'a>),
     ) -> Outcome {
         let mut outcome = Outcome::default();
+        let decide = self.consent.at(now);
         for (index, event) in (0_u32..).zip(received) {
             let event_id = event.event_id;
             let valid =
@@ -95,7 +96,7 @@ impl Pipeline {
             match valid {
                 Ok(valid) => {
                     let (pseudonymous, author) = self.pseudonymiser.pseudonymise(valid);
-                    let tagged = tag::tag(pseudonymous, &*self.consent);
+                    let tagged = tag::tag(pseudonymous, &decide);
                     take(&self.redactor.redact_event(tagged, author));
                     outcome.accepted += 1;
                 }

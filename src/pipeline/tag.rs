@@ -19,16 +19,19 @@ pub struct ConsentFacts<'a> {
 
 /// Consent as this collector knows it, with its policies.
 pub trait ConsentView: Send + Sync {
-    /// Decides who may train on an event of this subject, under the policy in force at its receipt.
-    /// Must not block, and must answer "unknown", never "yes", while the view is stale or still
-    /// loading.
-    fn decide(&self, subject: &SubjectId, facts: &ConsentFacts<'_>, received_at: Micros) -> Stamp;
+    /// What decides on the events of one request, under the policy in force at their receipt. It must not
+    /// block, and must answer "unknown", never "yes", if the view is stale or still loading: what
+    /// holds for all of a request is found out once.
+    fn at(&self, received_at: Micros) -> Decide<'_>;
 }
+
+/// Decides who may train on an event of this subject.
+pub type Decide<'a> = Box<dyn Fn(&SubjectId, &ConsentFacts<'_>) -> Stamp + 'a>;
 
 /// Decides and stamps.
 #[must_use]
-pub fn tag<'a>(event: Pseudonymous<'a>, consent: &dyn ConsentView) -> Tagged<'a> {
-    let stamp = consent.decide(
+pub fn tag<'a>(event: Pseudonymous<'a>, decide: &Decide<'_>) -> Tagged<'a> {
+    let stamp = decide(
         &event.subject_id,
         &ConsentFacts {
             event_type: event.payload.event_type(),
@@ -36,7 +39,6 @@ pub fn tag<'a>(event: Pseudonymous<'a>, consent: &dyn ConsentView) -> Tagged<'a>
             jurisdiction: event.context.jurisdiction,
             gpc: event.context.global_privacy_control,
         },
-        event.context.received_at,
     );
     Tagged { event, stamp }
 }

@@ -17,24 +17,26 @@ type Question = (SubjectId, EventType, String, String, bool);
 struct Asked(Mutex<Vec<Question>>);
 
 impl ConsentView for Asked {
-    fn decide(&self, subject: &SubjectId, facts: &ConsentFacts<'_>, received_at: Micros) -> Stamp {
+    fn at(&self, received_at: Micros) -> Decide<'_> {
         assert_eq!(received_at, NOW);
-        self.0.lock().unwrap().push((
-            *subject,
-            facts.event_type,
-            facts.feature.to_owned(),
-            facts.jurisdiction.to_string(),
-            facts.gpc,
-        ));
-        Stamp {
-            training_scope: TrainingScope::FirstParty,
-            reason: EligibilityReason::Granted,
-            state: ConsentState::Granted,
-            source: Source::UserSetting,
-            consent_version: 7,
-            policy_version: "2026-01".into(),
-            policy_digest: "00".into(),
-        }
+        Box::new(|subject, facts| {
+            self.0.lock().unwrap().push((
+                *subject,
+                facts.event_type,
+                facts.feature.to_owned(),
+                facts.jurisdiction.to_string(),
+                facts.gpc,
+            ));
+            Stamp {
+                training_scope: TrainingScope::FirstParty,
+                reason: EligibilityReason::Granted,
+                state: ConsentState::Granted,
+                source: Source::UserSetting,
+                consent_version: 7,
+                policy_version: "2026-01".into(),
+                policy_digest: "00".into(),
+            }
+        })
     }
 }
 

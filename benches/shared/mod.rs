@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use assent::{
     clickhouse::{
-        Client, Options,
+        Client, Options, columns, compressed,
         local::{LocalOptions, LocalServer},
         migrations,
     },
@@ -62,11 +62,12 @@ impl Maker {
         Self { yes: pipeline(false), no: pipeline(true) }
     }
 
-    /// Blocks of these events, in the `Native` format; of the retries, the authors of the first half have
+    /// Blocks of these events, compressed as delivery has them; of the retries, the authors of the first half have
     /// said no meanwhile.
-    pub(crate) fn body(&self, events: &[(usize, Uuid)], retries: &[(usize, Uuid)]) -> Vec<u8> {
+    pub(crate) fn body(&self, events: &[(usize, Uuid)], retries: &[(usize, Uuid)]) -> Vec<bytes::Bytes> {
         let (no, yes) = retries.split_at(retries.len() / 2);
         let mut body = Vec::new();
+        let mut head = Vec::new();
         let mut encoder = EventEncoder::new("bench");
         for (pipeline, events) in [(&self.yes, events), (&self.yes, yes), (&self.no, no)] {
             for block in events.chunks(BLOCK_EVENTS) {
@@ -75,7 +76,11 @@ impl Maker {
                 assert!(outcome.rejected.is_empty());
                 encoder.push(outcome.accepted);
                 let frame = assent::delivery::frame::Frame::parse(&encoder.finish().into()).unwrap();
-                body.extend_from_slice(&frame.native);
+                for block in frame.blocks {
+                    head.clear();
+                    columns::put_head(&mut head, block.columns, &block.scopes, &block.reasons, 0);
+                    body.extend([compressed::compress(&head).into(), block.rest]);
+                }
             }
         }
         body

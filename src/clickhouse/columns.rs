@@ -1,17 +1,16 @@
-//! The columns of `events`, and nobody else names them: rows become one `Native` block here, and
-//! the three columns that sealing may change are patched in place here.
+//! The columns of `events`, and nobody else names them: rows become one `Native` block here.
+//!
+//! Sealing may change the first three columns alone. They are the *head* of a block, which is written when it
+//! is known what they are; all that comes after them, the *rest*, never changes once it is encoded.
 
 use std::sync::Arc;
 
 mod read;
 
-pub use read::{RowSummary, describe_rows, seal_offsets, take_rows};
+pub use read::{RowSummary, describe_rows};
 
 use super::native::{Column, CountMap, LowCardinality, Plain, put_string, put_varint, uuid_bytes};
-use crate::{
-    consent::{EligibilityReason, TrainingScope},
-    event::{Payload, Redacted},
-};
+use crate::event::{Payload, Redacted};
 
 /// The columns of an insert, in the order of a block.
 pub const INSERT_COLUMNS: &str = "(training_scope, eligibility_reason, sealed_at, consent_state, consent_source, \
@@ -20,7 +19,9 @@ pub const INSERT_COLUMNS: &str = "(training_scope, eligibility_reason, sealed_at
     client_version, platform, event_type, language, previous_language, text, suggestion_id, latency_ms, position, \
     feedback_action, rating, comment, redactions, redaction_version, collector_id)";
 
-const COLUMNS: u64 = 36;
+const COLUMNS: u16 = 36;
+/// Those of the head.
+const HEAD_COLUMNS: u16 = 3;
 
 const SCOPE: &str = "Enum8('none' = 0, 'first_party' = 1, 'affiliates' = 2)";
 const REASON: &str = "Enum8('granted' = 0, 'granted_by_default' = 1, 'denied' = 2, 'unset_opt_in' = 3, \
@@ -39,26 +40,52 @@ const LOW_CARDINALITY: &str = "LowCardinality(String)";
 /// What a block takes besides its values: names and types of the columns.
 const BLOCK_OVERHEAD_BYTES: usize = 2 << 10;
 
-/// Where, in a block, the values of the columns start that sealing may change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SealOffsets {
-    /// `training_scope`, a byte a row.
-    pub training_scope: u32,
-    /// `eligibility_reason`, a byte a row.
-    pub eligibility_reason: u32,
-    /// `sealed_at`, eight bytes a row.
-    pub sealed_at: u32,
-}
-
-/// Rows as one `Native` block.
+/// Rows as one `Native` block, without its head.
 #[derive(Clone, Debug)]
 pub struct Block {
-    /// The block.
-    pub native: Vec<u8>,
+    /// How many columns it has, those of the head included.
+    pub columns: u16,
     /// How many rows it has.
     pub rows: u32,
-    /// Where its columns that sealing may change start.
-    pub offsets: SealOffsets,
+    /// `training_scope` as it was at receipt, a byte a row.
+    pub scopes: Vec<u8>,
+    /// `eligibility_reason` as it was at receipt, a byte a row.
+    pub reasons: Vec<u8>,
+    /// All columns after the head.
+    pub rest: Vec<u8>,
+}
+
+impl Block {
+    /// The whole block, sealed at a time in microseconds since the epoch.
+    #[must_use]
+    pub fn native(&self, sealed_at: i64) -> Vec<u8> {
+        let mut native = Vec::with_capacity(BLOCK_OVERHEAD_BYTES + self.scopes.len() * 10 + self.rest.len());
+        put_head(&mut native, self.columns, &self.scopes, &self.reasons, sealed_at);
+        native.extend_from_slice(&self.rest);
+        native
+    }
+}
+
+/// Appends the head of a block of so many columns: their number and that of the rows, and the columns that
+/// sealing may change. There is a scope and a reason for each row, and one sealing time, in microseconds since
+/// the epoch, for all.
+pub fn put_head(out: &mut Vec<u8>, columns: u16, scopes: &[u8], reasons: &[u8], sealed_at: i64) {
+    debug_assert_eq!(scopes.len(), reasons.len());
+    put_varint(out, columns.into());
+    put_varint(out, scopes.len() as u64);
+    put_name(out, "training_scope", SCOPE);
+    out.extend_from_slice(scopes);
+    put_name(out, "eligibility_reason", REASON);
+    out.extend_from_slice(reasons);
+    put_name(out, "sealed_at", TIME);
+    for _ in scopes {
+        out.extend_from_slice(&sealed_at.to_le_bytes());
+    }
+}
+
+fn put_name(out: &mut Vec<u8>, name: &str, data_type: &str) {
+    put_string(out, name);
+    put_string(out, data_type);
 }
 
 /// Gathers rows, column by column.
@@ -252,9 +279,9 @@ impl BlockEncoder {
     pub fn finish(&mut self) -> Block {
         let rows = std::mem::take(&mut self.rows);
         let mut out = Writer::new(rows, BLOCK_OVERHEAD_BYTES + rows * 110 + self.text.len_bytes());
-        let training_scope = out.column("training_scope", SCOPE, &mut self.training_scope);
-        let eligibility_reason = out.column("eligibility_reason", REASON, &mut self.eligibility_reason);
-        let sealed_at = out.zeroed("sealed_at", TIME, size_of::<i64>());
+        let (mut scopes, mut reasons) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        self.training_scope.drain_into(&mut scopes, rows);
+        self.eligibility_reason.drain_into(&mut reasons, rows);
         out.column("consent_state", STATE, &mut self.consent_state);
         out.column("consent_source", SOURCE, &mut self.consent_source);
         out.column("consent_version", "UInt32", &mut self.consent_version);
@@ -288,74 +315,33 @@ impl BlockEncoder {
         out.column("redactions", "Map(LowCardinality(String), UInt16)", &mut self.redactions);
         out.column("redaction_version", LOW_CARDINALITY, &mut self.redaction_version);
         out.column("collector_id", LOW_CARDINALITY, &mut self.collector_id);
-        debug_assert_eq!(out.columns, COLUMNS);
-        Block {
-            native: out.bytes,
-            // A frame holds 256 MiB at most, and a row takes more than a byte.
-            rows: rows as u32,
-            offsets: SealOffsets { training_scope, eligibility_reason, sealed_at },
-        }
+        debug_assert_eq!(out.columns, COLUMNS - HEAD_COLUMNS);
+        // Nobody has memory for more rows than that.
+        Block { columns: COLUMNS, rows: rows as u32, scopes, reasons, rest: out.bytes }
     }
 }
 
-/// A block under way.
+/// The columns after the head, under way.
 struct Writer {
     bytes: Vec<u8>,
     rows: usize,
-    columns: u64,
+    columns: u16,
 }
 
 impl Writer {
     fn new(rows: usize, capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(capacity);
-        put_varint(&mut bytes, COLUMNS);
-        put_varint(&mut bytes, rows as u64);
-        Self { bytes, rows, columns: 0 }
+        Self { bytes: Vec::with_capacity(capacity), rows, columns: 0 }
     }
 
-    fn name(&mut self, name: &str, data_type: &str) -> u32 {
-        put_string(&mut self.bytes, name);
-        put_string(&mut self.bytes, data_type);
+    fn column(&mut self, name: &str, data_type: &str, values: &mut dyn Column) {
+        put_name(&mut self.bytes, name, data_type);
         self.columns += 1;
-        // See `Block::rows`.
-        self.bytes.len() as u32
-    }
-
-    /// Writes a column and says where its values start.
-    fn column(&mut self, name: &str, data_type: &str, values: &mut dyn Column) -> u32 {
-        let at = self.name(name, data_type);
         // Without rows the reader takes nothing, not even what comes once for a column.
         if self.rows > 0 {
             values.drain_into(&mut self.bytes, self.rows);
         }
-        at
-    }
-
-    fn zeroed(&mut self, name: &str, data_type: &str, width: usize) -> u32 {
-        let at = self.name(name, data_type);
-        self.bytes.resize(self.bytes.len() + self.rows * width, 0);
-        at
-    }
-}
-
-/// Sets the scope of one row of a block.
-pub fn patch_scope(block: &mut [u8], offsets: &SealOffsets, row: u32, scope: TrainingScope) {
-    block[offsets.training_scope as usize + row as usize] = scope as u8;
-}
-
-/// Sets the reason of one row of a block.
-pub fn patch_reason(block: &mut [u8], offsets: &SealOffsets, row: u32, reason: EligibilityReason) {
-    block[offsets.eligibility_reason as usize + row as usize] = reason as u8;
-}
-
-/// Sets the sealing time, in microseconds since the epoch, of all rows of a block.
-pub fn patch_sealed_at(block: &mut [u8], offsets: &SealOffsets, rows: u32, sealed_at: i64) {
-    let at = offsets.sealed_at as usize;
-    let width = size_of::<i64>();
-    for value in block[at..at + rows as usize * width].chunks_exact_mut(width) {
-        value.copy_from_slice(&sealed_at.to_le_bytes());
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

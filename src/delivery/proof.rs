@@ -11,7 +11,6 @@ use std::{
     ops::Range,
 };
 
-use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -41,9 +40,9 @@ struct Found {
 ///
 /// # Errors
 /// ClickHouse cannot say.
-pub(super) async fn missing(client: &Client, table: &str, blocks: &[u8]) -> Result<Option<Bytes>, Error> {
+pub(super) async fn missing(client: &Client, table: &str, blocks: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     // Blocks of our own always can be read. Of any others, nothing can be said, so all of them are missing.
-    let Ok(rows) = columns::describe_rows(blocks) else { return Ok(Some(Bytes::copy_from_slice(blocks))) };
+    let Ok(rows) = columns::describe_rows(blocks) else { return Ok(Some(blocks.to_vec())) };
     let mut groups: BTreeMap<(&str, TrainingScope), Vec<u128>> = BTreeMap::new();
     for (event, scope) in narrowest(&rows) {
         groups.entry((event.0, scope)).or_default().push(event.1);
@@ -59,7 +58,7 @@ pub(super) async fn missing(client: &Client, table: &str, blocks: &[u8]) -> Resu
         return Ok(None);
     }
     let missing = without(blocks, &rows, &found);
-    Ok(Some(missing.map_or_else(|_| Bytes::copy_from_slice(blocks), Bytes::from)))
+    Ok(Some(missing.unwrap_or_else(|_| blocks.to_vec())))
 }
 
 fn event(row: &RowSummary) -> Event<'_> {
@@ -177,7 +176,8 @@ mod tests {
         let outcome = pipeline.run(&Tenant::new(tenant), received.collect(), NOW);
         let mut encoder = EventEncoder::new("c");
         encoder.push(outcome.accepted);
-        Frame::parse(&encoder.finish().into()).unwrap().native.to_vec()
+        let block = Frame::parse(&encoder.finish().into()).unwrap().blocks.remove(0);
+        block.native(&block.scopes, &block.reasons, 0).unwrap()
     }
 
     fn ids(blocks: &[u8]) -> Vec<u128> {

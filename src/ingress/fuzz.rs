@@ -63,8 +63,10 @@ pub fn request(input: &[u8]) {
     let mut encoder = EventEncoder::new("fuzz");
     encoder.push(outcome.accepted);
     let frame = Frame::parse(&encoder.finish().into()).expect("a frame of our own");
-    assert_eq!(frame.rows as usize, ids.len());
-    assert_eq!(frame.seal.len(), ids.len());
-    let rows = columns::describe_rows(&frame.native).expect("a block of our own");
+    assert_eq!(frame.rows() as usize, ids.len());
+    assert_eq!(frame.blocks.iter().map(|block| block.seal.iter().count()).sum::<usize>(), ids.len());
+    let native = frame.blocks.iter().map(|block| block.native(&block.scopes, &block.reasons, 0));
+    let native = native.collect::<Result<Vec<_>, _>>().expect("blocks of our own").concat();
+    let rows = columns::describe_rows(&native).expect("a block of our own");
     assert_eq!(rows.iter().map(|row| row.event_id).collect::<Vec<_>>(), ids);
 }

@@ -3,10 +3,18 @@
 use std::{ops::Range, slice::from_ref, sync::Arc};
 
 use assent::{
-    clickhouse::columns::{self, Block, BlockEncoder, INSERT_COLUMNS},
+    clickhouse::{
+        columns::{self, BlockEncoder, INSERT_COLUMNS},
+        compressed::{compress, decompress},
+        native::take_rows,
+    },
     consent::{ConsentState, EligibilityReason, Source, TrainingScope},
     event::{Micros, RawText, RawUserId, Received, ReceivedPayload, Stamp, SubjectId, Tenant},
     pipeline::{ConsentFacts, ConsentView, Limits, Pipeline, PseudonymKey, Pseudonymiser, Redactor},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
 };
 use uuid::Uuid;
 
@@ -80,7 +88,7 @@ fn received(n: u32, now: Micros) -> Received {
 }
 
 /// Events that went through the pipeline, as a block that was sealed.
-pub(crate) fn block_of(rows: u32) -> Block {
+pub(crate) fn block_of(rows: u32) -> Vec<u8> {
     let key = PseudonymKey::generate().unwrap();
     let pipeline = Pipeline::new(
         Limits::default(),
@@ -94,28 +102,27 @@ pub(crate) fn block_of(rows: u32) -> Block {
     assert!(outcome.rejected.is_empty());
     let mut encoder = BlockEncoder::new("c1");
     outcome.accepted.iter().for_each(|event| encoder.push(event));
-    let mut block = encoder.finish();
-    columns::patch_sealed_at(&mut block.native, &block.offsets, block.rows, now.0 + 1);
-    block
+    encoder.finish().native(now.0 + 1)
 }
 
 async fn inserted(bodies: Vec<Vec<u8>>) -> Vec<serde_json::Value> {
     let database = Database::new().await;
     for (n, body) in bodies.into_iter().enumerate() {
         let token = n.to_string();
-        database.client.insert_native("events", INSERT_COLUMNS, body.into(), &token, &[]).await.unwrap();
+        let body = [compress(&body).into()];
+        database.client.insert_native("events", INSERT_COLUMNS, &body, &token, &[]).await.unwrap();
     }
     database.rows("SELECT * FROM events ORDER BY event_id").await
 }
 
-fn take(block: &Block, rows: &[Range<u32>]) -> Vec<u8> {
-    columns::take_rows(&block.native, rows).unwrap().native
+fn take(block: &[u8], rows: &[Range<u32>]) -> Vec<u8> {
+    take_rows(block, rows).unwrap()
 }
 
 #[tokio::test]
 async fn rows_taken_apart_make_the_same_table() {
     let block = block_of(ROWS);
-    let expected = inserted(vec![block.native.clone()]).await;
+    let expected = inserted(vec![block.clone()]).await;
     assert_eq!(expected.len(), ROWS as usize);
 
     // Every row by itself, the blocks strung together in one insert.
@@ -129,11 +136,44 @@ async fn rows_taken_apart_make_the_same_table() {
     assert_eq!(inserted(bodies).await, expected);
 
     // And what is told about the rows is what is in the table.
-    let mut told = columns::describe_rows(&block.native).unwrap();
+    let mut told = columns::describe_rows(&block).unwrap();
     told.sort_by_key(|row| row.event_id);
     for (told, row) in told.iter().zip(&expected) {
         let event_type = told.event_type.map(|it| it.as_str());
         assert_eq!(row["event_id"], told.event_id.to_string());
         assert_eq!((row["event_type"].as_str(), row["tenant"].as_str()), (event_type, Some("acme")));
     }
+}
+
+#[tokio::test]
+async fn compressed_frames_are_those_of_clickhouse() {
+    // Its own answers are in the form in which it takes inserts: both ends have to mean the same.
+    let database = Database::new().await;
+    let query = "SELECT+repeat('to+be+or+not+to+be,+',100000)+FORMAT+RawBLOB";
+    let address = database.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /?compress=1&query={query} HTTP/1.0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let body = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap() + 4;
+    let expected = b"to be or not to be, ".repeat(100_000);
+    assert_eq!(decompress(&answer[body..], expected.len()).unwrap(), expected);
+
+    // What comes in many pieces, and frames that end in the middle of a value, make the same rows.
+    let block = block_of(ROWS);
+    let whole = inserted(vec![block.clone()]).await;
+    let frames: Vec<u8> = block.chunks(777).flat_map(compress).collect();
+    let pieces: Vec<_> = frames.chunks(500).map(bytes::Bytes::copy_from_slice).collect();
+    let database = Database::new().await;
+    database.client.insert_native("events", INSERT_COLUMNS, &pieces, "1", &[]).await.unwrap();
+    assert_eq!(database.rows::<serde_json::Value>("SELECT * FROM events ORDER BY event_id").await, whole);
+
+    // And what is damaged on the way is refused, not written.
+    let mut damaged = frames;
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    let pieces = [damaged.into()];
+    database.client.insert_native("events", INSERT_COLUMNS, &pieces, "2", &[]).await.unwrap_err();
+    assert_eq!(database.count("events").await, u64::from(ROWS));
 }

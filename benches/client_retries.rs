@@ -107,7 +107,7 @@ async fn insert(server: &Server, tables: &[&str; 3], inserts: usize) -> [f64; 3]
             maker.body(&events[of], &retries)
         });
         for (at, table) in tables.iter().enumerate() {
-            let body = bodies[usize::from(at == 2)].clone().into();
+            let body = &bodies[usize::from(at == 2)];
             let started = server.cpu();
             server
                 .client

@@ -246,7 +246,7 @@ fn decisions(replica: &Replica, subjects: u64) {
         training_scope: TrainingScope::FirstParty,
         reason: EligibilityReason::Granted,
         jurisdiction: Jurisdiction::UNKNOWN,
-        feature: "autocomplete".to_owned(),
+        feature: "autocomplete",
         received_at: None,
         consent_version: 1,
     };

@@ -7,14 +7,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use assent::{
     clickhouse::{
-        Client, Options,
+        Client, Options, columns, compressed,
         local::{LocalOptions, LocalServer},
         migrations,
     },
     consent::{ConsentState, EligibilityReason, Source, TrainingScope},
-    delivery::EventEncoder,
-    event::{Micros, RawText, RawUserId, Received, ReceivedPayload, Stamp, SubjectId, Tenant},
-    pipeline::{ConsentFacts, ConsentView, Limits, Pipeline, PseudonymKey, Pseudonymiser, Redactor},
+    delivery::{EventEncoder, EventEncoders},
+    event::{Micros, RawText, RawUserId, Received, ReceivedPayload, Stamp, Tenant},
+    pipeline::{ConsentView, Decide, Limits, Pipeline, PseudonymKey, Pseudonymiser, Redactor},
     spool::GroupEncoder as _,
 };
 use serde::Deserialize;
@@ -31,17 +31,19 @@ struct Mixed {
 }
 
 impl ConsentView for Mixed {
-    fn decide(&self, subject: &SubjectId, _: &ConsentFacts<'_>, _: Micros) -> Stamp {
-        let yes = subject.as_bytes()[0] < 77 && !self.says_no;
-        Stamp {
-            training_scope: if yes { TrainingScope::FirstParty } else { TrainingScope::None },
-            reason: if yes { EligibilityReason::Granted } else { EligibilityReason::Denied },
-            state: if yes { ConsentState::Granted } else { ConsentState::Denied },
-            source: Source::UserSetting,
-            consent_version: 1,
-            policy_version: "opt-in-everywhere-1".into(),
-            policy_digest: "00".into(),
-        }
+    fn at(&self, _: Micros) -> Decide<'_> {
+        Box::new(|subject, _| {
+            let yes = subject.as_bytes()[0] < 77 && !self.says_no;
+            Stamp {
+                training_scope: if yes { TrainingScope::FirstParty } else { TrainingScope::None },
+                reason: if yes { EligibilityReason::Granted } else { EligibilityReason::Denied },
+                state: if yes { ConsentState::Granted } else { ConsentState::Denied },
+                source: Source::UserSetting,
+                consent_version: 1,
+                policy_version: "opt-in-everywhere-1".into(),
+                policy_digest: "00".into(),
+            }
+        })
     }
 }
 
@@ -62,48 +64,72 @@ impl Maker {
         Self { yes: pipeline(false), no: pipeline(true) }
     }
 
-    /// Blocks of these events, in the `Native` format; of the retries, the authors of the first half have
+    /// Blocks of these events, compressed as delivery has them; of the retries, the authors of the first half have
     /// said no meanwhile.
-    pub(crate) fn body(&self, events: &[(usize, Uuid)], retries: &[(usize, Uuid)]) -> Vec<u8> {
+    pub(crate) fn body(&self, events: &[(usize, Uuid)], retries: &[(usize, Uuid)]) -> Vec<bytes::Bytes> {
         let (no, yes) = retries.split_at(retries.len() / 2);
         let mut body = Vec::new();
-        let mut encoder = EventEncoder::new("bench");
+        let mut head = Vec::new();
+        let tenant = Tenant::new("acme");
+        let (encoders, mut encoder) = (EventEncoders::new("bench"), EventEncoder::new("bench"));
         for (pipeline, events) in [(&self.yes, events), (&self.yes, yes), (&self.no, no)] {
             for block in events.chunks(BLOCK_EVENTS) {
-                let received = block.iter().map(|(n, id)| event(*n, *id)).collect();
-                let outcome = pipeline.run(&Tenant::new("acme"), received, Micros::now());
-                assert!(outcome.rejected.is_empty());
-                encoder.push(outcome.accepted);
+                let mut batch = encoders.encoder();
+                for (n, id) in block {
+                    let texts = Texts::new(*n, *id);
+                    let outcome =
+                        pipeline.run(&tenant, [texts.event(*n)], Micros::now(), |event| batch.push(event));
+                    assert!(outcome.rejected.is_empty());
+                }
+                encoder.push(batch.finish());
                 let frame = assent::delivery::frame::Frame::parse(&encoder.finish().into()).unwrap();
-                body.extend_from_slice(&frame.native);
+                for block in frame.blocks {
+                    head.clear();
+                    columns::put_head(&mut head, block.columns, &block.scopes, &block.reasons, 0);
+                    body.extend([compressed::compress(&head).into(), block.rest]);
+                }
             }
         }
         body
     }
 }
 
-fn event(n: usize, id: Uuid) -> Received {
-    Received {
-        event_id: id.to_string(),
-        user_id: RawUserId::new(format!("user-{}", n * 7_919 % 20_000)),
-        occurred_at: Some((Micros::now().0 / 1_000_000, 0)),
-        session_id: Uuid::from_u128((n / 40) as u128).to_string(),
-        interaction_id: Uuid::from_u128((n / 3) as u128).to_string(),
-        feature: ["compose", "reply", "summary"][n % 3].to_owned(),
-        model: "quill-2".to_owned(),
-        client_name: "editor-web".to_owned(),
-        client_version: "4.18".to_owned(),
-        platform: "web".to_owned(),
-        jurisdiction: ["DE", "US-CA", "IN", "BR"][n % 4].to_owned(),
-        global_privacy_control: false,
-        payload: Some(ReceivedPayload::TypedText {
-            text: RawText::new(format!(
-                "the meeting of week {} has been moved to room {}, see you there",
-                n % 53,
-                n
-            )),
-            language: "en".to_owned(),
-        }),
+/// What an event borrows.
+struct Texts {
+    event_id: String,
+    user_id: String,
+    session_id: String,
+    interaction_id: String,
+    text: String,
+}
+
+impl Texts {
+    fn new(n: usize, id: Uuid) -> Self {
+        Self {
+            event_id: id.to_string(),
+            user_id: format!("user-{}", n * 7_919 % 20_000),
+            session_id: Uuid::from_u128((n / 40) as u128).to_string(),
+            interaction_id: Uuid::from_u128((n / 3) as u128).to_string(),
+            text: format!("the meeting of week {} has been moved to room {}, see you there", n % 53, n),
+        }
+    }
+
+    fn event(&self, n: usize) -> Received<'_> {
+        Received {
+            event_id: &self.event_id,
+            user_id: RawUserId::new(&self.user_id),
+            occurred_at: Some((Micros::now().0 / 1_000_000, 0)),
+            session_id: &self.session_id,
+            interaction_id: &self.interaction_id,
+            feature: ["compose", "reply", "summary"][n % 3],
+            model: "quill-2",
+            client_name: "editor-web",
+            client_version: "4.18",
+            platform: "web",
+            jurisdiction: ["DE", "US-CA", "IN", "BR"][n % 4],
+            global_privacy_control: false,
+            payload: Some(ReceivedPayload::TypedText { text: RawText::new(&self.text), language: "en" }),
+        }
     }
 }
 

@@ -3,16 +3,20 @@
 use std::{fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use clickhouse::{Compression, insert_formatted::CompressedData, query::BytesCursor};
+use clickhouse::{Compression, query::BytesCursor};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::task::spawn_blocking;
 
-use super::{Error, InsertQuorum};
+use super::{Error, InsertQuorum, compressed};
 
-/// A body is compressed in pieces of this size, so that neither side has to hold it twice.
-const COMPRESSED_PIECE_BYTES: usize = 1 << 20;
-/// Bodies up to this size are compressed where they are; larger ones on a thread that may block.
+/// Pieces of a body below this size are put together before they are sent: each that is sent by itself costs the
+/// wake-up of a task and a chunk of the request.
+const SMALL_PIECE_BYTES: usize = 16 << 10;
+/// Until they are so long.
+const SENT_TOGETHER_BYTES: usize = 128 << 10;
+
+/// Rows of JSON up to this size are compressed where they are; more of them on a thread that may block.
 const COMPRESSED_IN_PLACE_BYTES: usize = 64 << 10;
 
 /// How to reach a server.
@@ -208,7 +212,8 @@ impl Client {
         self.query_timeout
     }
 
-    /// Inserts blocks in the `Native` format. The server keeps one of all inserts with one token.
+    /// Inserts blocks in the `Native` format that are [compressed] already; pieces may end anywhere. The server
+    /// keeps one of all inserts with one token.
     ///
     /// # Errors
     /// See [`Error`]; its [class](Error::class) says whether the insert may have taken effect.
@@ -216,14 +221,14 @@ impl Client {
         &self,
         table: &str,
         columns: &str,
-        body: Bytes,
+        pieces: &[Bytes],
         token: &str,
         settings: &[(&str, &str)],
     ) -> Result<(), Error> {
-        self.insert(table, columns, "Native", body, token, settings).await
+        self.insert(table, columns, "Native", pieces, token, settings).await
     }
 
-    /// Inserts rows in the form of `JSONEachRow`.
+    /// Inserts rows in the form of `JSONEachRow`, which are compressed here.
     ///
     /// # Errors
     /// As [`insert_native`](Self::insert_native).
@@ -235,7 +240,8 @@ impl Client {
         token: &str,
         settings: &[(&str, &str)],
     ) -> Result<(), Error> {
-        self.insert(table, columns, "JSONEachRow", body, token, settings).await
+        let pieces = [compress(body).await];
+        self.insert(table, columns, "JSONEachRow", &pieces, token, settings).await
     }
 
     async fn insert(
@@ -243,16 +249,18 @@ impl Client {
         table: &str,
         columns: &str,
         format: &str,
-        body: Bytes,
+        pieces: &[Bytes],
         token: &str,
         settings: &[(&str, &str)],
     ) -> Result<(), Error> {
-        let pieces = compress(body).await?;
         let timeout = Some(self.insert_timeout);
         let mut insert = self
             .in_database()
+            // The library would compress what is compressed; an insert's answer is not compressed in any case.
+            .with_compression(Compression::None)
             .insert_formatted_with(format!("INSERT INTO {table} {columns} FORMAT {format}"))
             .with_timeouts(timeout, timeout)
+            .with_setting("decompress", "1")
             .with_setting("insert_deduplication_token", token)
             // A confirmed insert must be in the table, whatever a profile says.
             .with_setting("async_insert", "0")
@@ -266,8 +274,8 @@ impl Client {
         for (name, value) in settings {
             insert = insert.with_setting(*name, *value);
         }
-        for piece in pieces {
-            insert.send_compressed(piece).await?;
+        for piece in put_together(pieces) {
+            insert.send(piece).await?;
         }
         Ok(insert.end().await?)
     }
@@ -303,19 +311,34 @@ impl Pieces {
     }
 }
 
-async fn compress(body: Bytes) -> Result<Vec<CompressedData>, Error> {
+async fn compress(body: Bytes) -> Bytes {
     if body.len() <= COMPRESSED_IN_PLACE_BYTES {
-        return Ok(compress_pieces(&body)?);
+        return compressed::compress(&body).into();
     }
-    match spawn_blocking(move || compress_pieces(&body)).await {
-        Ok(pieces) => Ok(pieces?),
+    match spawn_blocking(move || compressed::compress(&body).into()).await {
+        Ok(compressed) => compressed,
         // It is never aborted, so it panicked, and so does who waits for it.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
-fn compress_pieces(body: &[u8]) -> clickhouse::error::Result<Vec<CompressedData>> {
-    body.chunks(COMPRESSED_PIECE_BYTES).map(|piece| CompressedData::new(piece, Compression::Lz4)).collect()
+/// The same bytes in fewer pieces, if some are small. Long ones stay as they are.
+fn put_together(pieces: &[Bytes]) -> impl Iterator<Item = Bytes> {
+    let mut left = pieces.iter().peekable();
+    std::iter::from_fn(move || {
+        let first = left.next()?;
+        if first.len() >= SMALL_PIECE_BYTES || left.peek().is_none_or(|next| next.len() >= SMALL_PIECE_BYTES)
+        {
+            return Some(first.clone());
+        }
+        let mut together = BytesMut::from(&first[..]);
+        while together.len() < SENT_TOGETHER_BYTES
+            && let Some(small) = left.next_if(|next| next.len() < SMALL_PIECE_BYTES)
+        {
+            together.extend_from_slice(small);
+        }
+        Some(together.freeze())
+    })
 }
 
 #[cfg(test)]
@@ -339,6 +362,22 @@ mod tests {
             assert!(matches!(Client::new(&options(url)), Err(Error::Url { .. })), "{url}");
         }
         Client::new(&options("https://clickhouse.internal:8443")).unwrap();
+    }
+
+    #[test]
+    fn small_pieces_are_sent_together_and_long_ones_as_they_are() {
+        let lens = [10, 20, SMALL_PIECE_BYTES, 30, SMALL_PIECE_BYTES * 3, SMALL_PIECE_BYTES - 1, 40];
+        let mut pieces: Vec<Bytes> = (0..).zip(lens).map(|(n, len)| vec![n; len].into()).collect();
+        pieces.extend(vec![Bytes::from_static(&[7; 1_000]); 1_000]);
+        let sent: Vec<Bytes> = put_together(&pieces).collect();
+        assert_eq!(sent.concat(), pieces.concat());
+        assert!(sent.len() < 20, "{}", sent.len());
+        assert_eq!(sent[..2].iter().map(Bytes::len).collect::<Vec<_>>(), [30, SMALL_PIECE_BYTES]);
+        let longest = sent.iter().filter(|it| it[0] >= 5).map(Bytes::len).max();
+        assert!(longest < Some(SENT_TOGETHER_BYTES + SMALL_PIECE_BYTES), "{longest:?}");
+        // Not copied.
+        assert_eq!((sent[3].as_ptr(), sent[3].len()), (pieces[4].as_ptr(), pieces[4].len()));
+        assert_eq!(put_together(&[]).count(), 0);
     }
 
     #[test]

@@ -1,17 +1,19 @@
-//! The columns of `events`, and nobody else names them: rows become one `Native` block here, and
-//! the three columns that sealing may change are patched in place here.
+//! The columns of `events`, and nobody else names them: rows become one `Native` block here.
+//!
+//! Sealing may change the first three columns alone. They are the *head* of a block, which is written when it
+//! is known what they are; all that comes after them, the *rest*, never changes once it is encoded.
 
 use std::sync::Arc;
 
 mod read;
 
-pub use read::{RowSummary, describe_rows, seal_offsets, take_rows};
+pub use read::{RowSummary, describe_rows};
 
 use super::native::{Column, CountMap, LowCardinality, Plain, put_string, put_varint, uuid_bytes};
-use crate::{
-    consent::{EligibilityReason, TrainingScope},
-    event::{Payload, Redacted},
-};
+use crate::event::{Payload, Redacted};
+
+/// Those of the head.
+const HEAD_COLUMNS: u16 = 3;
 
 const SCOPE: &str = "Enum8('none' = 0, 'first_party' = 1, 'affiliates' = 2)";
 const REASON: &str = "Enum8('granted' = 0, 'granted_by_default' = 1, 'denied' = 2, 'unset_opt_in' = 3, \
@@ -30,26 +32,52 @@ const LOW_CARDINALITY: &str = "LowCardinality(String)";
 /// What a block takes besides its values: names and types of the columns.
 const BLOCK_OVERHEAD_BYTES: usize = 2 << 10;
 
-/// Where, in a block, the values of the columns start that sealing may change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SealOffsets {
-    /// `training_scope`, a byte a row.
-    pub training_scope: u32,
-    /// `eligibility_reason`, a byte a row.
-    pub eligibility_reason: u32,
-    /// `sealed_at`, eight bytes a row.
-    pub sealed_at: u32,
-}
-
-/// Rows as one `Native` block.
-#[derive(Clone, Debug)]
+/// Rows as one `Native` block, without its head.
+#[derive(Clone, Debug, Default)]
 pub struct Block {
-    /// The block.
-    pub native: Vec<u8>,
+    /// How many columns it has, those of the head included.
+    pub columns: u16,
     /// How many rows it has.
     pub rows: u32,
-    /// Where its columns that sealing may change start.
-    pub offsets: SealOffsets,
+    /// `training_scope` as it was at receipt, a byte a row.
+    pub scopes: Vec<u8>,
+    /// `eligibility_reason` as it was at receipt, a byte a row.
+    pub reasons: Vec<u8>,
+    /// All columns after the head.
+    pub rest: Vec<u8>,
+}
+
+impl Block {
+    /// The whole block, sealed at a time in microseconds since the epoch.
+    #[must_use]
+    pub fn native(&self, sealed_at: i64) -> Vec<u8> {
+        let mut native = Vec::with_capacity(BLOCK_OVERHEAD_BYTES + self.scopes.len() * 10 + self.rest.len());
+        put_head(&mut native, self.columns, &self.scopes, &self.reasons, sealed_at);
+        native.extend_from_slice(&self.rest);
+        native
+    }
+}
+
+/// Appends the head of a block of so many columns: their number and that of the rows, and the columns that
+/// sealing may change. There is a scope and a reason for each row, and one sealing time, in microseconds since
+/// the epoch, for all.
+pub fn put_head(out: &mut Vec<u8>, columns: u16, scopes: &[u8], reasons: &[u8], sealed_at: i64) {
+    debug_assert_eq!(scopes.len(), reasons.len());
+    put_varint(out, columns.into());
+    put_varint(out, scopes.len() as u64);
+    put_name(out, "training_scope", SCOPE);
+    out.extend_from_slice(scopes);
+    put_name(out, "eligibility_reason", REASON);
+    out.extend_from_slice(reasons);
+    put_name(out, "sealed_at", TIME);
+    for _ in scopes {
+        out.extend_from_slice(&sealed_at.to_le_bytes());
+    }
+}
+
+fn put_name(out: &mut Vec<u8>, name: &str, data_type: &str) {
+    put_string(out, name);
+    put_string(out, data_type);
 }
 
 /// Says once what the columns are: a field that gathers each, its name, and its type. Those that sealing may
@@ -61,7 +89,7 @@ macro_rules! columns {
             "(training_scope, eligibility_reason, sealed_at", $(", ", stringify!($name),)* ")"
         );
 
-        const COLUMNS: u64 = 3 + [$(stringify!($name)),*].len() as u64;
+        const COLUMNS: u16 = HEAD_COLUMNS + [$(stringify!($name)),*].len() as u16;
 
         /// The columns that stay as they are.
         #[derive(Debug, Default)]
@@ -78,8 +106,15 @@ macro_rules! columns {
                 $(self.$name.clear();)*
             }
 
-            fn drain_into(&mut self, out: &mut Writer) {
-                $(out.column(stringify!($name), $data_type, &mut self.$name);)*
+            /// Appends all of them to a block of so many rows, and starts anew.
+            fn drain_into(&mut self, out: &mut Vec<u8>, rows: usize) {
+                $(
+                    put_name(out, stringify!($name), $data_type);
+                    // Without rows the reader takes nothing, not even what comes once for a column.
+                    if rows > 0 {
+                        self.$name.drain_into(out, rows);
+                    }
+                )*
             }
         }
     };
@@ -202,6 +237,12 @@ impl BlockEncoder {
         BLOCK_OVERHEAD_BYTES + self.rows * 110 + variable.map(Column::len_bytes).iter().sum::<usize>()
     }
 
+    /// How much memory the texts have, used or not.
+    #[must_use]
+    pub fn texts_capacity(&self) -> usize {
+        self.columns.text.capacity() + self.columns.comment.capacity()
+    }
+
     /// Adds a row.
     pub fn push(&mut self, event: &Redacted<'_>) {
         let Redacted { context, stamp, .. } = event;
@@ -263,86 +304,25 @@ impl BlockEncoder {
 
     /// Gives the block, and starts anew.
     pub fn finish(&mut self) -> Block {
+        let mut block = Block::default();
+        self.finish_into(&mut block);
+        block
+    }
+
+    /// The same in the memory of a block that is no longer needed.
+    pub fn finish_into(&mut self, block: &mut Block) {
         let rows = std::mem::take(&mut self.rows);
-        let mut out = Writer::new(rows, BLOCK_OVERHEAD_BYTES + rows * 110 + self.columns.text.len_bytes());
-        let training_scope = out.bytes_column("training_scope", SCOPE, &mut self.scopes);
-        let eligibility_reason = out.bytes_column("eligibility_reason", REASON, &mut self.reasons);
-        let sealed_at = out.zeroed("sealed_at", TIME, size_of::<i64>());
-        self.columns.drain_into(&mut out);
-        debug_assert_eq!(out.columns, COLUMNS);
-        Block {
-            native: out.bytes,
-            // A frame holds 256 MiB at most, and a row takes more than a byte.
-            rows: rows as u32,
-            offsets: SealOffsets { training_scope, eligibility_reason, sealed_at },
-        }
-    }
-}
-
-/// A block under way.
-struct Writer {
-    bytes: Vec<u8>,
-    rows: usize,
-    columns: u64,
-}
-
-impl Writer {
-    fn new(rows: usize, capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(capacity);
-        put_varint(&mut bytes, COLUMNS);
-        put_varint(&mut bytes, rows as u64);
-        Self { bytes, rows, columns: 0 }
-    }
-
-    fn name(&mut self, name: &str, data_type: &str) -> u32 {
-        put_string(&mut self.bytes, name);
-        put_string(&mut self.bytes, data_type);
-        self.columns += 1;
-        // See `Block::rows`.
-        self.bytes.len() as u32
-    }
-
-    /// Writes a column and says where its values start.
-    fn column(&mut self, name: &str, data_type: &str, values: &mut dyn Column) -> u32 {
-        let at = self.name(name, data_type);
-        // Without rows the reader takes nothing, not even what comes once for a column.
-        if self.rows > 0 {
-            values.drain_into(&mut self.bytes, self.rows);
-        }
-        at
-    }
-
-    fn bytes_column(&mut self, name: &str, data_type: &str, values: &mut Vec<u8>) -> u32 {
-        let at = self.name(name, data_type);
-        self.bytes.append(values);
-        at
-    }
-
-    fn zeroed(&mut self, name: &str, data_type: &str, width: usize) -> u32 {
-        let at = self.name(name, data_type);
-        self.bytes.resize(self.bytes.len() + self.rows * width, 0);
-        at
-    }
-}
-
-/// Sets the scope of one row of a block.
-pub fn patch_scope(block: &mut [u8], offsets: &SealOffsets, row: u32, scope: TrainingScope) {
-    block[offsets.training_scope as usize + row as usize] = scope as u8;
-}
-
-/// Sets the reason of one row of a block.
-pub fn patch_reason(block: &mut [u8], offsets: &SealOffsets, row: u32, reason: EligibilityReason) {
-    block[offsets.eligibility_reason as usize + row as usize] = reason as u8;
-}
-
-/// Sets the sealing time, in microseconds since the epoch, of all rows of a block.
-pub fn patch_sealed_at(block: &mut [u8], offsets: &SealOffsets, rows: u32, sealed_at: i64) {
-    let at = offsets.sealed_at as usize;
-    let width = size_of::<i64>();
-    for value in block[at..at + rows as usize * width].chunks_exact_mut(width) {
-        value.copy_from_slice(&sealed_at.to_le_bytes());
+        block.columns = COLUMNS;
+        // Nobody has memory for more rows than that.
+        block.rows = rows as u32;
+        std::mem::swap(&mut block.scopes, &mut self.scopes);
+        std::mem::swap(&mut block.reasons, &mut self.reasons);
+        self.scopes.clear();
+        self.reasons.clear();
+        block.rest.clear();
+        self.columns.drain_into(&mut block.rest, rows);
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,13 +2,14 @@
 //!
 //! - [`client`] sends queries and inserts over HTTP; [`error`] says what a failure means for a retry;
 //! - [`native`] writes columns in the `Native` format and takes rows out of blocks, [`columns`] is the
-//!   only place that names the columns of `events`;
+//!   only place that names the columns of `events`, [`compressed`] is the form that bodies of inserts are sent in;
 //! - [`migrations`] brings a database's schema up to date, [`durability`] what its tables do before they
 //!   confirm an insert;
 //! - [`local`] runs a real server with nothing to install.
 
 pub mod client;
 pub mod columns;
+pub mod compressed;
 pub mod durability;
 pub mod error;
 pub mod local;

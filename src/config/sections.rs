@@ -184,7 +184,7 @@ pub enum Fsync {
 pub struct Delivery {
     /// The most rows of one insert.
     pub max_rows: u32,
-    /// The most bytes of one insert.
+    /// The most bytes of one insert, compressed as they lie in the spool. A row of typed text takes about 200.
     pub max_bytes: ByteSize,
     /// The most inserts that are under way at once, each with up to `max_bytes` in memory.
     pub max_in_flight: u32,
@@ -329,7 +329,7 @@ impl Default for Delivery {
     fn default() -> Self {
         Self {
             max_rows: 100_000,
-            max_bytes: ByteSize(48 << 20),
+            max_bytes: ByteSize(32 << 20),
             max_in_flight: 3,
             max_age: seconds(1),
             max_backoff: seconds(15),

@@ -315,7 +315,7 @@ impl Replica {
     /// A "no" that came after what the row's stamp took into account narrows it, though a "yes" may
     /// have come after that: the row may have been written in between.
     #[must_use]
-    pub fn decide_for_seal(&self, policy: &Policy, record: &SealRecord) -> Decision {
+    pub fn decide_for_seal(&self, policy: &Policy, record: &SealRecord<'_>) -> Decision {
         if !self.knows_all_keys() {
             return Decision::none(EligibilityReason::ConsentUnknown);
         }
@@ -333,7 +333,7 @@ impl Replica {
         }
         let facts = ConsentFacts {
             event_type: record.event_type,
-            feature: &record.feature,
+            feature: record.feature,
             jurisdiction: record.jurisdiction,
             gpc: record.gpc,
         };

@@ -5,9 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
-use super::{backoff::Backoff, pace::Pace, proof, split::RowRange};
+use super::{backoff::Backoff, body::Body, pace::Pace, proof, split::RowRange};
 use crate::{
     clickhouse::{Client, Error, ErrorClass, columns},
     telemetry,
@@ -33,8 +31,8 @@ pub(super) struct Insert {
     /// Which of its rows these are.
     pub(super) rows: RowRange,
     pub(super) token: String,
-    /// Blocks in the `Native` format.
-    pub(super) body: Bytes,
+    /// Sealed blocks.
+    pub(super) body: Body,
     /// A try before this may have left the token with ClickHouse.
     pub(super) repeated: bool,
 }
@@ -109,7 +107,7 @@ impl Insert {
 
     /// One try, and a look for the rows if a try before it may have been the one that took effect. Gives how
     /// long the insert took.
-    async fn once(&self, client: &Client, body: &Bytes, losses: u32) -> Result<Duration, Failure> {
+    async fn once(&self, client: &Client, body: &Body, losses: u32) -> Result<Duration, Failure> {
         let token = match losses {
             0 => self.token.clone(),
             _ => format!("{}+{losses}", self.token),
@@ -118,14 +116,14 @@ impl Insert {
         let token = crate::mutation::of_token(&token);
         let started = Instant::now();
         client
-            .insert_native(TABLE, columns::INSERT_COLUMNS, body.clone(), &token, &[])
+            .insert_native(TABLE, columns::INSERT_COLUMNS, body.pieces(), &token, &[])
             .await
             .map_err(Failure::Insert)?;
         let duration = started.elapsed();
         if !self.repeated {
             return Ok(duration);
         }
-        let missing = match proof::missing(client, TABLE, &self.body).await {
+        let missing = match self.missing(client).await {
             Ok(None) => return Ok(duration),
             Ok(Some(missing)) => missing,
             // They were inserted once more already; another look would say the same.
@@ -149,6 +147,16 @@ impl Insert {
         }
         Err(Failure::Missing(missing))
     }
+
+    /// The rows of it that are not in the table; none if all are there.
+    async fn missing(&self, client: &Client) -> Result<Option<Body>, Error> {
+        // Of blocks that cannot be read any more nothing can be said, so all of them are missing.
+        let Ok(native) = self.body.read().await else { return Ok(Some(self.body.clone())) };
+        Ok(match proof::missing(client, TABLE, &native).await? {
+            None => None,
+            Some(missing) => Some(Body::compress(missing).await),
+        })
+    }
 }
 
 /// A try that is not the last one.
@@ -157,5 +165,5 @@ enum Failure {
     /// The insert was confirmed, and its rows could not be looked for.
     Look(Error),
     /// The insert was confirmed, and these rows are not there.
-    Missing(Bytes),
+    Missing(Body),
 }

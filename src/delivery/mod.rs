@@ -6,7 +6,7 @@
 //!    passed that time, so that every change acknowledged before the receipt of any of these rows
 //!    is known (`horizon`).
 //! 2. Read frames ([`frame`]) up to the limits of an insert, and decide their eligible rows again
-//!    ([`seal`](mod@seal)).
+//!    ([`seal`](mod@seal)). Their blocks are compressed already; what may be narrowed lies apart.
 //! 3. Make the plan durable ([`state`]), then insert under a token that depends on positions alone
 //!    (`insert`). What is transient or unknown is tried again for ever, byte for byte, with fewer
 //!    inserts in flight while ClickHouse is overloaded (`pace`). After a restart the plans on disk are
@@ -32,13 +32,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clickhouse::{Client, native::BlockError},
+    clickhouse::Client,
     consent::{PolicyStore, Replica},
     spool::{self, Position},
 };
 
 mod backoff;
 mod batch;
+mod body;
 mod encoded;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
@@ -53,6 +54,7 @@ pub mod seal;
 pub mod split;
 pub mod state;
 
+pub use body::BodyError;
 pub use encoded::{EncodedEvents, EventBatch, EventEncoders};
 pub use frame::EventEncoder;
 pub use state::{StateError, StateFile};
@@ -62,7 +64,7 @@ pub use state::{StateError, StateFile};
 pub struct Options {
     /// The most rows of one insert.
     pub max_rows: u32,
-    /// The most bytes of one insert.
+    /// The most bytes of one insert, compressed as they lie in the spool.
     pub max_bytes: u64,
     /// The most inserts that are under way at once.
     pub max_in_flight: usize,
@@ -91,7 +93,7 @@ pub enum DeliveryError {
         /// Why.
         source: frame::FrameError,
     },
-    /// A refused block cannot be taken apart.
+    /// A refused block cannot be taken apart, or not be put aside.
     #[error("an insert from {start} to {end} was refused, and its blocks cannot be taken apart")]
     Block {
         /// Where the insert starts in the spool.
@@ -99,7 +101,7 @@ pub enum DeliveryError {
         /// Where it ends.
         end: u64,
         /// Why.
-        source: BlockError,
+        source: BodyError,
     },
     /// The plan on disk does not fit the spool.
     #[error(

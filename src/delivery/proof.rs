@@ -11,7 +11,6 @@ use std::{
     ops::Range,
 };
 
-use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -41,9 +40,9 @@ struct Found {
 ///
 /// # Errors
 /// ClickHouse cannot say.
-pub(super) async fn missing(client: &Client, table: &str, blocks: &[u8]) -> Result<Option<Bytes>, Error> {
+pub(super) async fn missing(client: &Client, table: &str, blocks: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     // Blocks of our own always can be read. Of any others, nothing can be said, so all of them are missing.
-    let Ok(rows) = columns::describe_rows(blocks) else { return Ok(Some(Bytes::copy_from_slice(blocks))) };
+    let Ok(rows) = columns::describe_rows(blocks) else { return Ok(Some(blocks.to_vec())) };
     let mut groups: BTreeMap<(&str, TrainingScope), Vec<u128>> = BTreeMap::new();
     for (event, scope) in narrowest(&rows) {
         groups.entry((event.0, scope)).or_default().push(event.1);
@@ -59,7 +58,7 @@ pub(super) async fn missing(client: &Client, table: &str, blocks: &[u8]) -> Resu
         return Ok(None);
     }
     let missing = without(blocks, &rows, &found);
-    Ok(Some(missing.map_or_else(|_| Bytes::copy_from_slice(blocks), Bytes::from)))
+    Ok(Some(missing.unwrap_or_else(|_| blocks.to_vec())))
 }
 
 fn event(row: &RowSummary) -> Event<'_> {
@@ -128,9 +127,9 @@ mod tests {
     use super::*;
     use crate::{
         consent::{ConsentState, EligibilityReason, Source},
-        delivery::{EventEncoder, frame::Frame},
-        event::{Micros, RawText, RawUserId, Received, ReceivedPayload, Stamp, SubjectId, Tenant},
-        pipeline::{ConsentFacts, ConsentView, Limits, Pipeline, PseudonymKey, Pseudonymiser, Redactor},
+        delivery::{EventEncoder, EventEncoders, frame::Frame},
+        event::{Micros, RawText, RawUserId, Received, ReceivedPayload, Stamp, Tenant},
+        pipeline::{ConsentView, Decide, Limits, Pipeline, PseudonymKey, Pseudonymiser, Redactor},
         spool::GroupEncoder as _,
     };
 
@@ -139,8 +138,8 @@ mod tests {
     struct Always(TrainingScope);
 
     impl ConsentView for Always {
-        fn decide(&self, _: &SubjectId, _: &ConsentFacts<'_>, _: Micros) -> Stamp {
-            Stamp {
+        fn at(&self, _: Micros) -> Decide<'_> {
+            Box::new(|_, _| Stamp {
                 training_scope: self.0,
                 reason: EligibilityReason::Granted,
                 state: ConsentState::Granted,
@@ -148,7 +147,7 @@ mod tests {
                 consent_version: 1,
                 policy_version: "p".into(),
                 policy_digest: "00".into(),
-            }
+            })
         }
     }
 
@@ -156,28 +155,24 @@ mod tests {
         let pseudonymiser = Arc::new(Pseudonymiser::new(&PseudonymKey::generate().unwrap()));
         let view = Arc::new(Always(scope));
         let pipeline = Pipeline::new(Limits::default(), pseudonymiser, view, Arc::new(Redactor::new()));
-        let received = ids.into_iter().map(|id| Received {
-            event_id: Uuid::from_u128(id).to_string(),
-            user_id: RawUserId::new("ann".to_owned()),
-            occurred_at: Some((NOW.0 / 1_000_000, 0)),
-            session_id: String::new(),
-            interaction_id: String::new(),
-            feature: "compose".to_owned(),
-            model: String::new(),
-            client_name: String::new(),
-            client_version: String::new(),
-            platform: String::new(),
-            jurisdiction: String::new(),
-            global_privacy_control: false,
-            payload: Some(ReceivedPayload::TypedText {
-                text: RawText::new(format!("text {id}")),
-                language: "en".to_owned(),
-            }),
-        });
-        let outcome = pipeline.run(&Tenant::new(tenant), received.collect(), NOW);
+        let (tenant, mut batch) = (Tenant::new(tenant), EventEncoders::new("c").encoder());
+        for id in ids {
+            let (event_id, text) = (Uuid::from_u128(id).to_string(), format!("text {id}"));
+            let received = Received {
+                event_id: &event_id,
+                user_id: RawUserId::new("ann"),
+                occurred_at: Some((NOW.0 / 1_000_000, 0)),
+                feature: "compose",
+                payload: Some(ReceivedPayload::TypedText { text: RawText::new(&text), language: "en" }),
+                ..Received::default()
+            };
+            let outcome = pipeline.run(&tenant, [received], NOW, |event| batch.push(event));
+            assert_eq!(outcome.accepted, 1);
+        }
         let mut encoder = EventEncoder::new("c");
-        encoder.push(outcome.accepted);
-        Frame::parse(&encoder.finish().into()).unwrap().native.to_vec()
+        encoder.push(batch.finish());
+        let block = Frame::parse(&encoder.finish().into()).unwrap().blocks.remove(0);
+        block.native(&block.scopes, &block.reasons, 0).unwrap()
     }
 
     fn ids(blocks: &[u8]) -> Vec<u128> {

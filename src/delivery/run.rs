@@ -283,8 +283,15 @@ impl Delivery {
         let dir = self.options.quarantine_dir.clone();
         let rows = insert.rows;
         let mut backoff = Backoff::new(FIRST_PAUSE_WHEN_FULL, LONGEST_PAUSE_WHEN_FULL);
+        // In quarantine they lie as they are without compression, so that anything can read them.
+        let body: Arc<[u8]> = insert
+            .body
+            .read()
+            .await
+            .map_err(|error| DeliveryError::Block { start, end, source: error.into() })?
+            .into();
         let kept = loop {
-            let (into, body, reserve) = (dir.clone(), insert.body.clone(), self.reserve.clone());
+            let (into, body, reserve) = (dir.clone(), Arc::clone(&body), self.reserve.clone());
             let refused = RefusedRows::new(self.reader.spool_id(), start, end, rows, error);
             match spawn_blocking(move || quarantine::keep(&into, Some(&reserve), &refused, &body)).await? {
                 Ok(kept) => break kept,

@@ -139,10 +139,7 @@ fn event<'a>(n: u8, user: &'a str, text: &'a str) -> Received<'a> {
         platform: "web",
         jurisdiction: "de",
         global_privacy_control: true,
-        payload: Some(ReceivedPayload::TypedText {
-            text: RawText::new(text),
-            language: "de",
-        }),
+        payload: Some(ReceivedPayload::TypedText { text: RawText::new(text), language: "de" }),
     }
 }
 
@@ -220,8 +217,7 @@ fn every_text_is_redacted_and_every_id_is_rid_of_the_user() {
         comment: raw("sent by anna@x.de"),
     });
     let (rows, _) = run(&pipeline, &tenant, vec![shown, feedback]);
-    let pseudonym =
-        pseudonymiser.subject(&tenant, RawUserId::new("anna_42")).as_uuid().simple().to_string();
+    let pseudonym = pseudonymiser.subject(&tenant, RawUserId::new("anna_42")).as_uuid().simple().to_string();
     let [shown, feedback] = &rows[..] else { panic!("two rows") };
     assert_eq!(shown.session_id, format!("s-{pseudonym}:1"));
     assert_eq!(shown.interaction_id, pseudonym);

@@ -43,6 +43,62 @@ async fn a_schema_that_is_not_there_yet_is_waited_for() {
     assert_eq!(quarantined(&setup), 0, "nothing is given up for a missing table");
 }
 
+/// What a collector of the program of 2026-11-24 left in its spool: a frame of version 1 and one of version 2, each
+/// with the same twelve events.
+const SPOOL_OF_BEFORE: [(&str, &[u8]); 2] = [
+    ("spool.id", include_bytes!("fixtures/spool-of-before/spool.id")),
+    ("00000000000000000000.seg", include_bytes!("fixtures/spool-of-before/00000000000000000000.seg")),
+];
+
+#[tokio::test]
+async fn a_spool_that_an_older_version_left_is_delivered() {
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Row {
+        n: u64,
+        feature: String,
+        text: String,
+        scope: String,
+        reason: String,
+        sealed: u8,
+    }
+    let database = Database::new().await;
+    let setup = Setup::new(&database);
+    let spool = setup.data_dir().join("spool");
+    std::fs::create_dir_all(&spool).unwrap();
+    for (name, bytes) in SPOOL_OF_BEFORE {
+        std::fs::write(spool.join(name), bytes).unwrap();
+    }
+    let collector = setup.start_ready().await;
+    // And with what this version writes after it, in the same spool.
+    let ids = collector.send(vec![event("ann")]).await;
+    database.wait_for(&ids).await;
+    database.wait_for_rows(25).await;
+    let rows: Vec<Row> = database
+        .rows(
+            "SELECT count() AS n, any(feature) AS feature, any(text) AS text,
+               any(toString(training_scope)) AS scope, any(toString(eligibility_reason)) AS reason,
+               min(sealed_at) > '2026-11-24 00:00:00' AS sealed
+             FROM events WHERE collector_id = 'c1' GROUP BY event_id ORDER BY event_id DESC",
+        )
+        .await;
+    assert_eq!(rows.len(), 12);
+    for (number, row) in (1..).zip(rows) {
+        assert_eq!((row.n, row.sealed), (2, 1), "both versions have it, sealed here");
+        assert_eq!(row.feature, format!("feature-{}", number % 7));
+        match number % 4 {
+            0 => assert_eq!(row.text, "typed ".repeat(number)),
+            1 => assert_eq!(row.text, "shown"),
+            2 => assert_eq!(row.text, "final"),
+            _ => assert_eq!(row.text, ""),
+        }
+        // Two of three were eligible when they came, and nobody has said yes here.
+        assert_eq!(row.scope, "none");
+        assert_eq!(row.reason == "withdrawn_before_write", number % 3 != 0, "{number}: {}", row.reason);
+    }
+    assert_eq!(quarantined(&setup), 0);
+    assert_eq!(database.count("events").await, 25);
+}
+
 /// The text lines of a command on a collector's data.
 fn output(setup: &Setup, database: &Database, command: &[&str]) -> (bool, String) {
     let output = setup

@@ -3,6 +3,7 @@
 use assent::clickhouse::{
     Durability, InsertQuorum,
     columns::INSERT_COLUMNS,
+    compressed::compress,
     durability::{self, Lack},
     local::{LocalOptions, LocalServer},
     migrations,
@@ -79,8 +80,8 @@ impl Alone {
     }
 
     async fn insert_event(&self, token: &str) {
-        let body = block_of(3).native.into();
-        self.database.client.insert_native("events", INSERT_COLUMNS, body, token, &[]).await.unwrap();
+        let body = [compress(&block_of(3)).into()];
+        self.database.client.insert_native("events", INSERT_COLUMNS, &body, token, &[]).await.unwrap();
     }
 
     async fn insert_no(&self, version: u32) {

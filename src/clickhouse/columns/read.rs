@@ -1,47 +1,15 @@
 //! What can be read from a block that lies in the spool or in quarantine.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{Block, SealOffsets, uuid_bytes};
+use super::uuid_bytes;
 use crate::{
-    clickhouse::native::{self, BlockError, BlockView},
+    clickhouse::native::{BlockError, BlockView},
     consent::TrainingScope,
     event::{EventType, Micros},
 };
-
-/// A block of the given rows of another, numbered from 0: ranges in order that do not overlap.
-///
-/// It is what [`BlockEncoder`](super::BlockEncoder) would make of these rows, to the byte, with what
-/// sealing has patched.
-///
-/// # Errors
-/// The bytes are not one block of rows of `events`, it has a type that is not known here, or the
-/// rows are not in it.
-pub fn take_rows(block: &[u8], rows: &[Range<u32>]) -> Result<Block, BlockError> {
-    let native = native::take_rows(block, rows)?;
-    let view = BlockView::parse(&native)?;
-    Ok(Block { rows: view.rows, offsets: offsets_in(&view)?, native })
-}
-
-/// Where, in a block, the values of the columns start that sealing may change.
-///
-/// # Errors
-/// The bytes are not one block of rows of `events`, or it has a type that is not known here.
-pub fn seal_offsets(block: &[u8]) -> Result<SealOffsets, BlockError> {
-    offsets_in(&BlockView::parse(block)?)
-}
-
-fn offsets_in(view: &BlockView<'_>) -> Result<SealOffsets, BlockError> {
-    let offset =
-        |at: usize| u32::try_from(at).map_err(|_| BlockError::Malformed("it is longer than a frame can be"));
-    Ok(SealOffsets {
-        training_scope: offset(view.fixed::<1>("training_scope")?.at)?,
-        eligibility_reason: offset(view.fixed::<1>("eligibility_reason")?.at)?,
-        sealed_at: offset(view.fixed::<8>("sealed_at")?.at)?,
-    })
-}
 
 /// What may be shown of a row: whose product it came from, when, and what kind of event it is. Neither
 /// text nor author.

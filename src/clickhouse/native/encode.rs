@@ -61,6 +61,12 @@ impl Plain {
         self.0.extend_from_slice(&value);
     }
 
+    /// How many bytes there is memory for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// Adds a `String`.
     pub fn push_string(&mut self, text: &str) {
         put_string(&mut self.0, text);
@@ -146,7 +152,8 @@ impl LowCardinality {
 
     fn index_of(&mut self, value: &[u8]) -> u32 {
         let Self { table, hasher, keys, spans, .. } = self;
-        let key = |keys: &[u8], (start, end): (u32, u32)| hasher.hash_one(&keys[start as usize..end as usize]);
+        let key =
+            |keys: &[u8], (start, end): (u32, u32)| hasher.hash_one(&keys[start as usize..end as usize]);
         let is_it = |&index: &u32| {
             let (start, end) = spans[index as usize];
             &keys[start as usize..end as usize] == value
@@ -227,7 +234,8 @@ impl Column for CountMap {
 
     fn append(&mut self, other: &Self) {
         let entries = self.keys.indexes.len() as u64;
-        let ends = other.ends.as_chunks().0.iter().map(|end| (u64::from_le_bytes(*end) + entries).to_le_bytes());
+        let ends =
+            other.ends.as_chunks().0.iter().map(|end| (u64::from_le_bytes(*end) + entries).to_le_bytes());
         self.ends.extend(ends.flatten());
         self.keys.append(&other.keys);
         self.values.extend_from_slice(&other.values);

@@ -38,7 +38,7 @@ fn apply(replica: &Replica, row: &Row<'_>) {
     applier.apply();
 }
 
-fn seal_record(n: u8) -> SealRecord {
+fn seal_record(n: u8) -> SealRecord<'static> {
     SealRecord {
         row: 0,
         subject_id: subject(n),
@@ -47,7 +47,7 @@ fn seal_record(n: u8) -> SealRecord {
         training_scope: TrainingScope::FirstParty,
         reason: crate::consent::EligibilityReason::Granted,
         jurisdiction: Jurisdiction::UNKNOWN,
-        feature: String::new(),
+        feature: "",
         consent_version: 1,
         received_at: None,
     }

@@ -2,15 +2,13 @@
 
 use std::{io, path::Path, time::Duration};
 
-use bytes::Bytes;
-
 use super::{Entry, QuarantineError, RefusedRows, keep, list};
 use crate::{
     clickhouse::{
         Client, Error, ErrorClass,
         native::{BlockError, BlockView, take_rows},
     },
-    delivery::{backoff::Backoff, proof, split::RowRange},
+    delivery::{backoff::Backoff, body::Body, proof, split::RowRange},
     event::Micros,
 };
 
@@ -115,17 +113,17 @@ async fn insert(client: &Client, entry: &Entry, body: &[u8]) -> Result<Option<Er
     let failed = |source| ReplayError::Insert { name: entry.name.clone(), source };
     let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
     let mut tries = 1;
-    let mut rows = Bytes::copy_from_slice(body);
+    let mut rows = Body::compress(body.to_vec()).await;
     loop {
         let token = match tries {
             1 => entry.reason.token(),
             tries => format!("{}+{tries}", entry.reason.token()),
         };
-        let error = match client.insert_native(table, columns, rows.clone(), &token, &[]).await {
+        let error = match client.insert_native(table, columns, rows.pieces(), &token, &[]).await {
             Ok(()) => match proof::missing(client, table, body).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(missing)) => {
-                    rows = missing;
+                    rows = Body::compress(missing).await;
                     Error::Malformed("the insert was confirmed, and rows of it are not there")
                 }
                 Err(error) => error,

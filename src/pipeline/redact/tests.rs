@@ -291,8 +291,7 @@ fn evidence_is_redacted_with_shorter_ids() {
         ("al", "al", "<USER>"),
         ("support, tel +14155550132", "u-1", "support, tel <PHONE_1>"),
     ] {
-        let redacted =
-            Redactor::new().redact_evidence(RawText::new(text), RawUserId::new(user));
+        let redacted = Redactor::new().redact_evidence(RawText::new(text), RawUserId::new(user));
         assert_eq!(redacted.as_str(), expected);
     }
 }

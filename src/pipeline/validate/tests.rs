@@ -33,10 +33,7 @@ fn feedback(action: i32, rating: i32) -> ReceivedPayload<'static> {
 }
 
 fn preference(language: &str, previous: &str) -> ReceivedPayload<'static> {
-    ReceivedPayload::LanguagePreference {
-        language: kept(language),
-        previous_language: kept(previous),
-    }
+    ReceivedPayload::LanguagePreference { language: kept(language), previous_language: kept(previous) }
 }
 
 fn good() -> Received<'static> {
@@ -102,11 +99,7 @@ fn event_ids() {
     let simple = ID.replace('-', "");
     let nil = "00000000-0000-0000-0000-000000000000";
     for bad in ["", "1", nil, &braced, &urn, &simple, &ID[1..], "018f3c2e-7b1a-7c3d-9e4f-0123456789ag"] {
-        assert_eq!(
-            reason(with(|event| event.event_id = kept(bad))),
-            Some(Reason::InvalidEventId),
-            "{bad}"
-        );
+        assert_eq!(reason(with(|event| event.event_id = kept(bad))), Some(Reason::InvalidEventId), "{bad}");
     }
 }
 

@@ -1,0 +1,137 @@
+//! Bodies of inserts, and of parts of them.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    clickhouse::columns::{BlockEncoder, tests::event},
+    delivery::{
+        frame::{put_block, put_seal_record, put_version},
+        state::Progress,
+    },
+};
+
+const SEALED: i64 = 1_795_500_007_000_000;
+
+/// A batch of blocks of events of these numbers, a frame for each list of blocks.
+fn batch(frames: &[Vec<Vec<u8>>]) -> Batch {
+    let mut blocks = Vec::new();
+    for frame in frames {
+        let mut payload = Vec::new();
+        put_version(&mut payload);
+        for numbers in frame {
+            let (mut encoder, mut seal) = (BlockEncoder::new("c1"), Vec::new());
+            for (row, &number) in (0..).zip(numbers) {
+                let event = event(number);
+                encoder.push(&event);
+                if event.stamp.training_scope != TrainingScope::None {
+                    put_seal_record(&mut seal, row, &event);
+                }
+            }
+            put_block(&mut payload, &seal, &encoder.finish());
+        }
+        blocks.extend(Frame::parse(&payload.into()).unwrap().blocks);
+    }
+    let rows = blocks.iter().map(|block| block.rows).sum();
+    Batch { start: Position(0), end: Position(1), rows, blocks }
+}
+
+/// A plan that narrows every row whose author is one of the even ones.
+fn plan(batch: &Batch) -> Plan {
+    let narrowed = batch.seal(|record| {
+        if record.subject_id.as_bytes()[0].is_multiple_of(2) {
+            Decision::none(EligibilityReason::WithdrawnBeforeWrite)
+        } else {
+            Decision { training_scope: record.training_scope, ..Decision::none(record.reason) }
+        }
+    });
+    Plan { start: 0, end: 1, rows: batch.rows, sealed_at: SEALED, narrowed, progress: Progress::Whole }
+}
+
+/// What the rows are to be in ClickHouse, as the events say it.
+fn expected(numbers: &[u8]) -> Vec<(u128, u8, u8)> {
+    numbers
+        .iter()
+        .map(|&number| {
+            let event = event(number);
+            let (scope, reason) = (event.stamp.training_scope, event.stamp.reason);
+            let narrowed = scope != TrainingScope::None && number.is_multiple_of(2);
+            let (scope, reason) = if narrowed {
+                (TrainingScope::None, EligibilityReason::WithdrawnBeforeWrite)
+            } else {
+                (scope, reason)
+            };
+            (event.context.event_id.as_u128(), scope as u8, reason as u8)
+        })
+        .collect()
+}
+
+fn rows_of(native: &[u8]) -> Vec<(u128, u8, u8)> {
+    let ids = columns::describe_rows(native).unwrap();
+    let (mut rest, mut stamps) = (native, Vec::new());
+    while !rest.is_empty() {
+        let (view, after) = crate::clickhouse::native::BlockView::parse_first(rest).unwrap();
+        let scopes = view.fixed::<1>("training_scope").unwrap().values;
+        let reasons = view.fixed::<1>("eligibility_reason").unwrap().values;
+        assert!(view.fixed::<8>("sealed_at").unwrap().values.iter().all(|it| *it == SEALED.to_le_bytes()));
+        stamps.extend(scopes.iter().zip(reasons).map(|(scope, reason)| (scope[0], reason[0])));
+        rest = after;
+    }
+    ids.iter().zip(stamps).map(|(row, (scope, reason))| (row.event_id.as_u128(), scope, reason)).collect()
+}
+
+fn range(rows: Range<u32>) -> RowRange {
+    RowRange { start: rows.start, end: rows.end }
+}
+
+fn frames() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
+    let block = proptest::collection::vec(any::<u8>(), 1..20);
+    proptest::collection::vec(proptest::collection::vec(block, 1..4), 1..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_body_has_the_rows_asked_for_as_they_were_sealed(
+        frames in frames(),
+        cut in any::<(prop::sample::Index, prop::sample::Index)>(),
+    ) {
+        let numbers = frames.concat().concat();
+        let batch = batch(&frames);
+        let plan = plan(&batch);
+        let whole = batch.body(&plan, range(0..batch.rows)).unwrap();
+        prop_assert_eq!(rows_of(&whole.native().unwrap()), expected(&numbers));
+        let (a, b) = (cut.0.index(numbers.len() + 1), cut.1.index(numbers.len() + 1));
+        let (start, end) = (a.min(b), a.max(b));
+        let part = batch.body(&plan, range(start as u32..end as u32)).unwrap();
+        prop_assert_eq!(rows_of(&part.native().unwrap()), expected(&numbers[start..end]));
+        // A retry after a restart sends the same bytes.
+        let again = self::batch(&frames);
+        for (rows, body) in [(0..batch.rows, whole), (start as u32..end as u32, part)] {
+            let again = again.body(&plan, range(rows)).unwrap();
+            prop_assert_eq!(again.pieces(), body.pieces());
+        }
+    }
+}
+
+#[test]
+fn what_is_sent_is_what_lies_in_the_spool() {
+    let batch = batch(&[vec![vec![1, 2, 3], vec![4]], vec![vec![5, 6]]]);
+    let body = batch.body(&plan(&batch), range(0..6)).unwrap();
+    let pieces = body.pieces();
+    assert_eq!(pieces.len(), 6);
+    let same = |a: &Bytes, b: &Bytes| (a.as_ptr(), a.len()) == (b.as_ptr(), b.len());
+    for (block, pieces) in batch.blocks.iter().zip(pieces.chunks(2)) {
+        assert!(same(&pieces[1], &block.rest), "not a copy");
+    }
+    // Of a part, the blocks that are wanted as a whole still are.
+    let part = batch.body(&plan(&batch), range(1..6)).unwrap();
+    assert_eq!(part.pieces().len(), 5);
+    assert!(same(&part.pieces()[2], &batch.blocks[1].rest));
+    assert!(same(&part.pieces()[4], &batch.blocks[2].rest));
+    assert!(batch.body(&plan(&batch), range(2..2)).unwrap().pieces().is_empty());
+}

@@ -33,7 +33,7 @@ const CONNECTIONS_REFUSED: &str = "assent_connections_refused_total";
 const IN_FLIGHT_BYTES: &str = "assent_in_flight_bytes";
 /// How long what has arrived waits for a processor.
 const TURN_WAIT: &str = "assent_processing_wait_seconds";
-/// Bytes in the spool that are not delivered yet, by tenant.
+/// Bytes of events in the spool that are not delivered yet, before compression, by tenant.
 const TENANT_UNDELIVERED: &str = "assent_tenant_undelivered_bytes";
 /// Pieces of personal data taken out.
 const REDACTIONS: &str = "assent_redactions_total";
@@ -142,7 +142,7 @@ fn describe() {
     describe_gauge!(
         TENANT_UNDELIVERED,
         Unit::Bytes,
-        "part of the spool that is not in ClickHouse yet, by configured tenant, of what came since the start"
+        "events in the spool that are not in ClickHouse yet, as they were before compression, by configured tenant, of what came since the start"
     );
     describe_counter!(REDACTIONS, Unit::Count, "pieces of personal data taken out of texts, by entity");
     describe_counter!(ROWS_DELIVERED, Unit::Count, "rows inserted into ClickHouse");

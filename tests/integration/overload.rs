@@ -32,9 +32,10 @@ api_key_sha256 = ["1dd9439121930df00c1763e7ef3e595c801805ca3576391f67f5cccd2f036
 const SMALL_SPOOL: &str = "[spool]\nmax_bytes = \"4MiB\"\nsegment_bytes = \"1MiB\"\n";
 const SPOOL_BYTES: u64 = 4 << 20;
 
-/// A request of about 50 KiB.
+/// A request of about 50 KiB, in the spool too: letters at random cannot be compressed there.
 fn request() -> Vec<proto::Event> {
-    (0..25).map(|_| event("ann").text(&"words and words ".repeat(125)).build()).collect()
+    let text = || (0..2_000).map(|_| fastrand::lowercase()).collect::<String>();
+    (0..25).map(|_| event("ann").text(&text()).build()).collect()
 }
 
 async fn status_of(sent: Result<proto::CollectResponse, ClientError>) -> Result<u64, Status> {

@@ -200,7 +200,7 @@ impl Admission {
         books.undelivered.give_back(delivered);
         let (pending, waits) = (books.pending.by_tenant[tenant], books.pending.total);
         // What waits for its commit will lie in the spool.
-        let held = books.undelivered.held_bytes(tenant) + pending;
+        let held = books.undelivered.held_on_disk(tenant, used_bytes) + pending;
         if self.spool.judge(used_bytes + waits, held, bytes) == Verdict::ShareSpent {
             return Err(ShareSpent::Spool);
         }
@@ -211,7 +211,7 @@ impl Admission {
         Ok(Admitted { admission: self, tenant, bytes, settled: false })
     }
 
-    /// What each tenant holds in the spool, by name.
+    /// What each tenant holds in the spool, by name; as it was before it was compressed.
     #[must_use]
     pub fn undelivered_bytes(&self) -> Vec<(&str, u64)> {
         let delivered = self.backlog.delivered();
@@ -332,6 +332,27 @@ mod tests {
         assert!(write_all(&admission, &numbers, "acme") > 0);
         numbers.delivered.store(numbers.end.load(Ordering::Relaxed), Ordering::Relaxed);
         assert_eq!(admission.undelivered_bytes(), [("acme", 0), ("beta", 0)]);
+    }
+
+    #[test]
+    fn what_takes_less_in_the_spool_than_it_was_asked_for_counts_less() {
+        let (admission, numbers) = admission(&["acme", "beta"]);
+        // Of ten bytes that are asked for, five lie in the spool.
+        let write_all = |tenant: &str| {
+            let mut written = 0;
+            while let Ok(admitted) = admission.admit(&Tenant::new(tenant), 10) {
+                if numbers.used_bytes() + 10 > 1000 {
+                    admitted.refused();
+                    break;
+                }
+                admitted.written(Position(numbers.end.fetch_add(5, Ordering::Relaxed) + 5));
+                written += 5;
+            }
+            written
+        };
+        // Each stops where it would if it had asked for the half.
+        let (first, second) = (write_all("acme"), write_all("beta"));
+        assert!((780..=800).contains(&first) && (140..=160).contains(&second), "{first} and {second}");
     }
 
     #[test]

@@ -64,7 +64,19 @@ impl Undelivered {
         }
     }
 
-    /// What a tenant holds; at most a range more than what is really left of it.
+    /// What a tenant holds of the spool's bytes. What was charged is an estimate from before compression, and may be
+    /// several times what lies there; then each tenant has the same part of these as of what was charged.
+    pub(super) fn held_on_disk(&self, tenant: usize, spool_bytes: u64) -> u64 {
+        let (held, all) = (self.held_bytes[tenant], self.held_bytes.iter().sum::<u64>());
+        if all <= spool_bytes {
+            return held;
+        }
+        let part = u128::from(held) * u128::from(spool_bytes) / u128::from(all);
+        // Less than `spool_bytes`.
+        u64::try_from(part).unwrap_or(held)
+    }
+
+    /// What a tenant was charged with; at most a range more than what is really left of it.
     pub(super) fn held_bytes(&self, tenant: usize) -> u64 {
         self.held_bytes[tenant]
     }

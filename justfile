@@ -92,3 +92,7 @@ bench-retries *EVENTS:
 # What it costs that ClickHouse fsyncs before it confirms
 bench-durability:
     cargo bench -p assent --bench durability
+
+# What each stage costs an event, or those stages whose name holds what is given
+bench-stages *FILTER:
+    cargo bench -p assent --bench stages -- {{ FILTER }}

@@ -174,13 +174,19 @@ fn speaks_of_phone(word: &str) -> bool {
 
 fn starts_as_one_of(word: &str, stems: &[&str]) -> bool {
     let word = word.as_bytes();
-    stems
-        .iter()
-        .any(|stem| word.get(..stem.len()).is_some_and(|start| start.eq_ignore_ascii_case(stem.as_bytes())))
+    let starts = |stem: &[u8]| word.get(..stem.len()).is_some_and(|start| start.eq_ignore_ascii_case(stem));
+    stems.iter().map(|stem| stem.as_bytes()).any(|stem| have_one_initial(stem, word) && starts(stem))
 }
 
 fn is_one_of(word: &str, words: &[&str]) -> bool {
-    words.iter().any(|other| word.eq_ignore_ascii_case(other))
+    words
+        .iter()
+        .any(|other| have_one_initial(other.as_bytes(), word.as_bytes()) && word.eq_ignore_ascii_case(other))
+}
+
+/// Whether a word may be one of a list, which is in lower case. It spares most of the comparisons.
+fn have_one_initial(listed: &[u8], word: &[u8]) -> bool {
+    listed.first().copied() == word.first().map(u8::to_ascii_lowercase)
 }
 
 fn is_word_char(c: char) -> bool {

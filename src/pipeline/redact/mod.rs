@@ -191,7 +191,7 @@ fn pass(text: &str, author: Option<&Author<'_>>, placeholders: &mut Placeholders
             email::find(view.text(), &mut spans);
         }
         if survey.digits >= phone::MIN_DIGITS {
-            numbers::for_each_run(view.text(), |run| {
+            numbers::for_each_run(view.text(), phone::MIN_DIGITS, |run| {
                 let cards = card::find(run);
                 phone::find(run, &cards, &mut spans);
                 spans.extend(cards);
@@ -243,7 +243,8 @@ fn replace(text: &str, view: &View<'_>, spans: &[Span], placeholders: &mut Place
 #[derive(Default)]
 struct Placeholders {
     counts: Counts,
-    numbers: HashMap<(Entity, String), usize>,
+    /// `None` until there is a first one: most texts have none, and even an empty map costs something.
+    numbers: Option<HashMap<(Entity, String), usize>>,
     distinct: [usize; Entity::ALL.len()],
 }
 
@@ -259,7 +260,7 @@ impl Placeholders {
             Entity::Phone => digits_of(value).trim_start_matches("00").to_owned(),
         };
         let distinct = &mut self.distinct[entity as usize];
-        let number = *self.numbers.entry((entity, key)).or_insert_with(|| {
+        let number = *self.numbers.get_or_insert_default().entry((entity, key)).or_insert_with(|| {
             *distinct += 1;
             *distinct
         });

@@ -100,8 +100,8 @@ fn has_plus(run: Run<'_>, group: usize) -> bool {
 /// The last group of the international number whose country code begins `skip` digits into group
 /// `first`.
 fn international(run: Run<'_>, first: usize, last: usize, skip: usize) -> Option<usize> {
-    let digits: Vec<u8> = run.digits_of(first, last).skip(skip).take(3).collect();
-    let (min, max) = lengths_of_country(&digits)?;
+    let mut digits = run.digits_of(first, last).skip(skip);
+    let (min, max) = lengths_of_country(digits.next()?, digits.next()?, digits.next()?)?;
     let fits =
         |&group: &usize| (min..=max).contains(&(run.total(first, group) - skip.min(run.total(first, group))));
     let end = (first..=last).rev().find(fits)?;
@@ -111,10 +111,9 @@ fn international(run: Run<'_>, first: usize, last: usize, skip: usize) -> Option
     (!thousands).then_some(end)
 }
 
-/// How many digits a number with this country code has, the code included; `None` when there is no
+/// How many digits a number with these first three has, the country code included; `None` when there is no
 /// such code (ITU-T E.164, list of assigned codes).
-fn lengths_of_country(digits: &[u8]) -> Option<(usize, usize)> {
-    let &[a, b, c] = digits else { return None };
+fn lengths_of_country(a: u8, b: u8, c: u8) -> Option<(usize, usize)> {
     Some(match (a, b, c) {
         (b'1' | b'7', _, _) => (11, 11),
         (b'3', b'3' | b'4', _) => (11, 12),
@@ -146,7 +145,10 @@ fn is_national(run: Run<'_>, first: usize, last: usize, enclosed: bool) -> bool 
     if first == last {
         return false;
     }
-    let widths: Vec<usize> = (first..=last).map(|group| run.width(group)).collect();
+    let mut widths = [0; MAX_GROUPS];
+    for (width, group) in widths.iter_mut().zip(first..=last) {
+        *width = run.width(group);
+    }
     let separators = || (first..last).map(|group| run.separator(group));
     let all = |allowed: &[&str]| separators().all(|separator| allowed.contains(&separator));
     let lead = run.digits(first);
@@ -154,7 +156,7 @@ fn is_national(run: Run<'_>, first: usize, last: usize, enclosed: bool) -> bool 
     let second = run.digits(first + 1)[0];
     let last_separator = run.separator(last - 1);
     let total = run.total(first, last);
-    let grouped = match widths[..] {
+    let grouped = match widths[..=last - first] {
         // North America: 415-555-0132, (415) 555-0132, 1-415-555-0132; only with spaces, as assigned.
         [3, 3, 4] => enclosed || all(&["-"]) || (a >= b'2' && second >= b'2' && all(&[" ", "-", ".", " - "])),
         [1, 3, 3, 4] => a == b'1' && b"23456789".contains(&second),

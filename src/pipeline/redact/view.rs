@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr_iter, memchr2_iter, memchr3};
+
 use super::chars::{Folded, fold};
 
 /// The disguises that are spelled in ASCII: percent-encoding and HTML.
@@ -11,6 +13,14 @@ const SPELLED: [(&[u8], u8); 5] =
 /// A full stop that IDNA (RFC 3490, 3.1) takes for the dot of a domain.
 const IDEOGRAPHIC_STOP: char = '。';
 
+/// Bytes whose digits are counted in one byte, so that the compiler can count many at a time.
+const COUNTED_BYTES: usize = 240;
+
+/// Characters that are looked for at a time, by the bytes at which they may begin.
+const WINDOW_BYTES: usize = 32;
+/// The bytes that tell whether a character is looked at in full: its first and two more.
+const LEADING_BYTES: usize = 3;
+
 /// What a text holds, as far as it decides which scanners to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Survey {
@@ -18,48 +28,146 @@ pub(super) struct Survey {
     pub(super) has_at: bool,
     /// Decimal digits, in any script.
     pub(super) digits: usize,
-    /// Whether a view differs from the text.
+    /// Whether a view differs from the text. Looked at in full only where a scanner will run.
     pub(super) has_disguise: bool,
 }
 
 impl Survey {
-    /// Looks at each byte once, and at each character beyond ASCII once more.
+    /// Looks at each byte about twice, many at a time, and at those characters beyond ASCII that may be
+    /// an `@` or a digit.
     pub(super) fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
         let mut survey = Self::default();
-        let (mut not_ascii, mut escape) = (false, false);
-        // No branches, so that the compiler can take many bytes at a time.
-        for &b in text.as_bytes() {
-            survey.has_at |= b == b'@';
-            survey.digits += usize::from(b.wrapping_sub(b'0') < 10);
-            not_ascii |= b >= 0x80;
-            escape |= (b == b'%') | (b == b'&');
-        }
-        if not_ascii {
-            for c in text.chars().filter(|&c| c >= '\u{A0}') {
-                match fold(c) {
-                    Folded::Same if c != IDEOGRAPHIC_STOP => continue,
-                    Folded::Ascii(b'@') => survey.has_at = true,
-                    Folded::Ascii(b) => survey.digits += usize::from(b.is_ascii_digit()),
-                    Folded::Same | Folded::Nothing => {}
-                }
-                survey.has_disguise = true;
+        let (mut high, mut is_lead) = (0, 0);
+        // No branches, and no more than a byte of state for a byte of text.
+        for piece in bytes.chunks(COUNTED_BYTES) {
+            let mut digits = 0;
+            for &b in piece {
+                digits += u8::from(b.wrapping_sub(b'0') < 10);
+                high |= b;
+                is_lead |= u8::from(may_lead_to_data(b));
             }
+            survey.digits += usize::from(digits);
         }
-        if escape {
-            for (at, _) in text.bytes().enumerate().filter(|&(_, b)| b == b'%' || b == b'&') {
-                if let Some((_, plain)) = spelled(&text.as_bytes()[at..]) {
-                    survey.has_disguise = true;
-                    survey.has_at |= plain == b'@';
-                }
-            }
+        if let Some(first) = memchr3(b'@', b'%', b'&', bytes) {
+            survey.has_at = memchr(b'@', &bytes[first..]).is_some();
+            survey.add_spelled(text, first);
+        }
+        if is_lead != 0 {
+            survey.add_disguised(text);
+        }
+        if !high.is_ascii() && !survey.has_disguise && survey.may_hold_data() {
+            survey.has_disguise = find_char(text, may_be_disguise, |_, c| is_disguise(c)).is_some();
         }
         survey
+    }
+
+    /// Adds what is spelled in ASCII, from the first byte on where it may be.
+    fn add_spelled(&mut self, text: &str, first: usize) {
+        let bytes = text.as_bytes();
+        for at in memchr2_iter(b'%', b'&', &bytes[first..]) {
+            if let Some((_, plain)) = spelled(&bytes[first + at..]) {
+                self.has_disguise = true;
+                self.has_at |= plain == b'@';
+            }
+        }
+    }
+
+    /// Adds what characters beyond ASCII stand for.
+    fn add_disguised(&mut self, text: &str) {
+        find_char(text, may_be_data, |_, c| {
+            if let Folded::Ascii(plain) = fold(c) {
+                self.has_disguise = true;
+                self.has_at |= plain == b'@';
+                self.digits += usize::from(plain.is_ascii_digit());
+            }
+            false
+        });
     }
 
     /// Whether any scanner could find anything.
     pub(super) fn may_hold_data(&self) -> bool {
         self.has_at || self.digits >= super::phone::MIN_DIGITS
     }
+}
+
+/// Whether a character is of those that are not themselves in a view.
+fn is_disguise(c: char) -> bool {
+    c >= '\u{A0}' && (c == IDEOGRAPHIC_STOP || fold(c) != Folded::Same)
+}
+
+/// Where the first character begins that `is` says yes to. It is asked, in order, of those alone whose first
+/// three bytes (0 after the end) pass `may_be`. That takes many at a time, so it should have no branches; and
+/// it must say no of bytes that are not the first of a character.
+fn find_char(
+    text: &str,
+    may_be: impl Fn(u8, u8, u8) -> bool,
+    mut is: impl FnMut(usize, char) -> bool,
+) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    while start < bytes.len() {
+        let mut padded = [0; WINDOW_BYTES + LEADING_BYTES - 1];
+        let window = match bytes.get(start..start + padded.len()) {
+            Some(window) => window,
+            None => {
+                padded[..bytes.len() - start].copy_from_slice(&bytes[start..]);
+                &padded
+            }
+        };
+        let mut asked = [0; WINDOW_BYTES];
+        let mut any = 0;
+        let leading = window.iter().zip(&window[1..]).zip(&window[2..]);
+        for (asked, ((&a, &b), &c)) in asked.iter_mut().zip(leading) {
+            *asked = u8::from(may_be(a, b, c));
+            any |= *asked;
+        }
+        if any != 0 {
+            for at in memchr_iter(1, &asked).map(|at| start + at) {
+                if text[at..].chars().next().is_some_and(|c| is(at, c)) {
+                    return Some(at);
+                }
+            }
+        }
+        start += WINDOW_BYTES;
+    }
+    None
+}
+
+/// Whether a byte is the first of some character that [`may_be_data`]. All that it is of Latin, Greek,
+/// Cyrillic, Hebrew, Chinese, Japanese and Korean is in punctuation of full width.
+const fn may_lead_to_data(b: u8) -> bool {
+    (b.wrapping_sub(0xD9) <= 0xE1 - 0xD9) | (b >= 0xEF)
+}
+
+/// Whether a character that begins with these bytes may stand for an `@` or a digit ([`fold`]): a little
+/// more than those that do.
+const fn may_be_data(a: u8, b: u8, c: u8) -> bool {
+    // Arabic, Persian and N'Ko.
+    (((a == 0xD9) | (a == 0xDB)) & (b >= 0xA0))
+        | (a == 0xDF)
+        // Of India, Thai, Lao, Tibetan.
+        | ((a == 0xE0) & (c >= 0x90) & (c <= 0xAF))
+        // Of Myanmar, Khmer, Mongolian.
+        | ((a == 0xE1) & ((b == 0x81) | (b == 0x9F) | (b == 0xA0)))
+        // Small and full-width forms.
+        | ((a == 0xEF) & ((b == 0xB9) | (b == 0xBC)))
+        // Mathematical and segmented digits.
+        | ((a == 0xF0) & ((b == 0x9D) | (b == 0x9F)))
+}
+
+/// Whether a character that begins with these bytes may be a disguise ([`is_disguise`]): a little more than
+/// those that are.
+const fn may_be_disguise(a: u8, b: u8, c: u8) -> bool {
+    may_be_data(a, b, c)
+        // Spaces, dashes and what cannot be seen.
+        | ((a == 0xC2) & ((b == 0xA0) | (b == 0xAD)))
+        | ((a == 0xCD) & (b == 0x8F))
+        | ((a == 0xD8) & (b == 0x9C))
+        | ((a == 0xE2) & ((b == 0x80) | (b == 0x81) | (b == 0x88)))
+        | ((a == 0xE3) & (b == 0x80))
+        | (a == 0xEF)
+        | (a == 0xF3)
 }
 
 /// The length and the meaning of a disguise that is spelled in ASCII.
@@ -86,12 +194,10 @@ impl<'a> View<'a> {
 
     /// The text with its disguises undone.
     pub(super) fn undisguised(original: &'a str) -> Self {
-        let mut text = String::with_capacity(original.len());
-        let mut runs = Vec::new();
-        // The original's position less the view's, where the last run began.
-        let mut shift = None;
-        let mut at = 0;
-        while let Some(c) = original[at..].chars().next() {
+        let mut view = Undisguised { text: String::with_capacity(original.len()), runs: Vec::new() };
+        let mut copied = 0;
+        let may_be = |a, b, c| (a == b'%') | (a == b'&') | may_be_disguise(a, b, c);
+        find_char(original, may_be, |at, c| {
             let (len, folded) = match c {
                 '%' | '&' => spelled(&original.as_bytes()[at..])
                     .map_or((1, Folded::Same), |(len, plain)| (len, Folded::Ascii(plain))),
@@ -99,18 +205,17 @@ impl<'a> View<'a> {
                 IDEOGRAPHIC_STOP if stands_for_dot(original, at) => (c.len_utf8(), Folded::Ascii(b'.')),
                 _ => (c.len_utf8(), fold(c)),
             };
-            if folded != Folded::Nothing && shift != Some(at - text.len()) {
-                shift = Some(at - text.len());
-                runs.push((text.len(), at));
+            if folded != Folded::Same {
+                view.push(copied, &original[copied..at]);
+                if let Folded::Ascii(plain) = folded {
+                    view.push(at, char::from(plain).encode_utf8(&mut [0; 4]));
+                }
+                copied = at + len;
             }
-            match folded {
-                Folded::Same => text.push(c),
-                Folded::Nothing => {}
-                Folded::Ascii(plain) => text.push(char::from(plain)),
-            }
-            at += len;
-        }
-        Self { text: Cow::Owned(text), original, runs }
+            false
+        });
+        view.push(copied, &original[copied..]);
+        Self { text: Cow::Owned(view.text), original, runs: view.runs }
     }
 
     pub(super) fn text(&self) -> &str {
@@ -139,6 +244,26 @@ impl<'a> View<'a> {
     }
 }
 
+/// A view that is being made.
+struct Undisguised {
+    text: String,
+    runs: Vec<(usize, usize)>,
+}
+
+impl Undisguised {
+    /// Goes on with what is at `original` in the original.
+    fn push(&mut self, original: usize, part: &str) {
+        if part.is_empty() {
+            return;
+        }
+        let goes_on = self.runs.last().is_some_and(|&(view, run)| original - run == self.text.len() - view);
+        if !goes_on {
+            self.runs.push((self.text.len(), original));
+        }
+        self.text.push_str(part);
+    }
+}
+
 fn stands_for_dot(text: &str, at: usize) -> bool {
     let before = text[..at].chars().next_back();
     let after = text[at..].chars().nth(1);
@@ -147,7 +272,132 @@ fn stands_for_dot(text: &str, at: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A survey as it reads: every byte and every character, one after the other.
+    fn plainly(text: &str) -> Survey {
+        let bytes = text.as_bytes();
+        let mut survey = Survey {
+            has_at: bytes.contains(&b'@'),
+            digits: bytes.iter().filter(|b| b.is_ascii_digit()).count(),
+            has_disguise: false,
+        };
+        for c in text.chars().filter(|&c| c >= '\u{A0}') {
+            match fold(c) {
+                Folded::Same if c != IDEOGRAPHIC_STOP => continue,
+                Folded::Ascii(b'@') => survey.has_at = true,
+                Folded::Ascii(b) => survey.digits += usize::from(b.is_ascii_digit()),
+                Folded::Same | Folded::Nothing => {}
+            }
+            survey.has_disguise = true;
+        }
+        for (_, plain) in (0..bytes.len()).filter_map(|at| spelled(&bytes[at..])) {
+            survey.has_disguise = true;
+            survey.has_at |= plain == b'@';
+        }
+        survey
+    }
+
+    /// A view as it reads: one character after the other.
+    fn undisguised_plainly(original: &str) -> (String, Vec<(usize, usize)>) {
+        let (mut text, mut runs, mut shift) = (String::new(), Vec::new(), None);
+        let mut at = 0;
+        while let Some(c) = original[at..].chars().next() {
+            let (len, folded) = match spelled(&original.as_bytes()[at..]) {
+                Some((len, plain)) => (len, Folded::Ascii(plain)),
+                None if c == IDEOGRAPHIC_STOP && stands_for_dot(original, at) => (3, Folded::Ascii(b'.')),
+                None => (c.len_utf8(), fold(c)),
+            };
+            if folded != Folded::Nothing && shift != Some(at - text.len()) {
+                shift = Some(at - text.len());
+                runs.push((text.len(), at));
+            }
+            match folded {
+                Folded::Same => text.push(c),
+                Folded::Nothing => {}
+                Folded::Ascii(plain) => text.push(char::from(plain)),
+            }
+            at += len;
+        }
+        (text, runs)
+    }
+
+    #[track_caller]
+    fn assert_as_plainly(text: &str) {
+        let (survey, expected) = (Survey::of(text), plainly(text));
+        let without = |survey: Survey| Survey { has_disguise: false, ..survey };
+        assert_eq!(without(survey), without(expected), "{text:?}");
+        // Nobody asks where no scanner runs.
+        if expected.may_hold_data() {
+            assert_eq!(survey.has_disguise, expected.has_disguise, "{text:?}");
+        }
+    }
+
+    /// Each character alone and next to data, and some in every place of a text that is a little longer than
+    /// what is looked at at a time.
+    #[test]
+    fn every_character_is_surveyed_as_it_reads() {
+        for c in '\0'..=char::MAX {
+            let text = &mut [b'@'; 5];
+            let len = 1 + c.encode_utf8(&mut text[1..]).len();
+            let text = str::from_utf8(&text[..len]).unwrap();
+            assert_as_plainly(text);
+            assert_as_plainly(&text[1..]);
+        }
+        for c in
+            ['@', '1', '%', 'é', '\u{A0}', '–', '\u{200B}', '٣', '९', '๓', '၃', '。', '＠', '𝟜', '\u{E0001}']
+        {
+            for before in 0..2 * WINDOW_BYTES + 8 {
+                for data in ["", "@"] {
+                    assert_as_plainly(&format!("{}{c}{data}", "x".repeat(before)));
+                    assert_as_plainly(&format!(
+                        "{}{c}{data}{}",
+                        "x".repeat(before),
+                        "y".repeat(WINDOW_BYTES)
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Counts do not run over where they are kept in a byte.
+    #[test]
+    fn all_digits_of_a_long_text_count() {
+        for len in [COUNTED_BYTES - 1, COUNTED_BYTES, COUNTED_BYTES + 1, 256, 1_000, 100_000] {
+            assert_eq!(Survey::of(&"7".repeat(len)).digits, len);
+            assert_eq!(Survey::of(&"７".repeat(len)).digits, len);
+        }
+    }
+
+    /// Texts in which every kind of character is near every other.
+    fn any_text() -> impl Strategy<Value = String> {
+        let special = "@%&;x1234567890.,\u{A0}\u{AD}\u{34F}\u{61C}٣۴߄५৬੭૮୯௦౧೨൩๔໕༦၇៨᠙\u{180B}–’\u{200B}\u{2063}−\u{3000}。、\u{FE0F}﹒﹢﹫\u{FEFF}＠４．｡ﾊ𝟜🯵🙂\u{E0101}";
+        let piece = prop_oneof![
+            4 => any::<char>().prop_map(String::from),
+            4 => prop::sample::select(special.chars().collect::<Vec<_>>()).prop_map(String::from),
+            2 => prop::sample::select(vec!["%40", "%2E", "&#64;", "&#X40;", "&commat;", "&amp;"])
+                .prop_map(str::to_owned),
+            2 => "[a-zà-žа-яぁ-ん一-龥ا-ي가-힣क-ह]{0,40}",
+        ];
+        prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn a_survey_is_as_it_reads(text in any_text()) {
+            assert_as_plainly(&text);
+        }
+
+        #[test]
+        fn a_view_is_as_it_reads(text in any_text()) {
+            let view = View::undisguised(&text);
+            prop_assert_eq!((view.text.into_owned(), view.runs), undisguised_plainly(&text));
+        }
+    }
 
     #[test]
     fn the_way_back_gives_the_original_bytes() {

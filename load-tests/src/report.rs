@@ -68,7 +68,6 @@ struct Sending {
     by_tenant: Vec<TenantTally>,
     given_up_requests: u64,
     unsent_requests: u64,
-    generator_late: u64,
 }
 
 /// What came after an overload.
@@ -168,7 +167,6 @@ impl Report {
                 retries: tally.retries,
                 given_up_requests: tally.given_up_requests,
                 unsent_requests: tally.unsent_requests,
-                generator_late: tally.starved,
                 rejected_by_reason: tally.rejected,
                 failed_attempts: tally.failed_attempts,
                 imprecise_refusals: tally.imprecise_refusals,
@@ -350,10 +348,7 @@ impl fmt::Display for Report {
                 },
             )?;
         }
-        row(
-            "sent after due time",
-            format!("{}; generator late {} times", self.send_lag_ms, sending.generator_late),
-        )?;
+        row("sent after due time", self.send_lag_ms.to_string())?;
         row(
             "visible",
             match (delivery.rows_per_second, delivery.seconds_to_visible, delivery.seconds_after_last_answer)

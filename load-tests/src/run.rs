@@ -18,7 +18,7 @@ use crate::{
     RunArgs, binary,
     collector::{Collector, Endpoints},
     consent,
-    generate::{Batches, people},
+    generate::{Pool, people},
     machine::Machine,
     measure::Family,
     progress::{Counters, Lines, say},
@@ -27,14 +27,14 @@ use crate::{
     send::send,
     tenants::Tenants,
     visible::ClickHouse,
-    wire::Connection,
+    wire::Wire,
 };
 
 /// Plays a scenario and prints the results. Answers whether everything arrived as it should.
 pub(crate) fn start(args: &RunArgs) -> anyhow::Result<bool> {
     let scenario = Scenario::read(&args.scenario)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    // On the main thread, as the collector's guard needs it.
+    // One thread, which is enough and wakes no other; the main one, as the collector's guard needs it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(run(args, scenario))?;
     let mut out = std::io::stdout().lock();
     out.write_all(report.to_string().as_bytes()).context("cannot print the results")?;
@@ -106,7 +106,8 @@ async fn play(
     pid: u32,
 ) -> anyhow::Result<Measured> {
     let people = Arc::new(people(scenario));
-    let batches = Batches::start(scenario, Arc::clone(&people))?;
+    let pool = Pool::new(scenario, Arc::clone(&people));
+    let mut wire = Wire::new(endpoints.grpc, scenario.compression);
     say(&format!("{} people answer about consent", people.len()));
     let mut changes = 0;
     let mut senders = Vec::new();
@@ -116,19 +117,22 @@ async fn play(
         changes += consent::answer(endpoints.grpc, &people, api_key).await?;
         let mut connections = Vec::new();
         for _ in 0..scenario.connections {
-            connections.push(Connection::open(endpoints.grpc, scenario.compression, api_key).await?);
+            connections.push(wire.open(scenario.call, api_key).await?);
         }
         senders.push(connections);
     }
-    batches.filled().await;
-
     let family = Family::of(pid);
     let usage = || family.as_ref().and_then(Family::usage);
     let before = usage();
-    say(&format!("sending {} events at {}", scenario.events(), scenario.rate));
+    say(&format!(
+        "sending {} events at {}, of {} different requests",
+        scenario.events(),
+        scenario.rate,
+        pool.bodies()
+    ));
     let counters = Arc::new(Counters::default());
     let lines = Lines::start(Arc::clone(&counters), scenario.events());
-    let tally = send(scenario, tenants, &senders, batches, &counters).await?;
+    let tally = send(scenario, tenants, &senders, pool, &counters).await?;
     drop(lines);
 
     say("waiting for the last row");

@@ -87,11 +87,10 @@ impl Sent {
         ending: Ending,
         failures: Vec<Failure>,
     ) -> Self {
-        let Batch { encoded, events, eligible } = batch;
         Self {
-            events: *events,
-            eligible: *eligible,
-            bytes: encoded.len(),
+            events: batch.events,
+            eligible: batch.eligible,
+            bytes: batch.message_bytes,
             tenant,
             calm,
             timing,
@@ -134,8 +133,6 @@ pub(crate) struct Tally {
     /// How far into the calm phase the last request was due of which an attempt failed.
     pub(crate) last_refused_in_calm: Option<Duration>,
     pub(crate) retries: u64,
-    /// How often the generator was late.
-    pub(crate) starved: u64,
     /// From when a request was due to its acknowledgement.
     pub(crate) latency_us: Histogram<u64>,
     /// The same of the calm phase alone.
@@ -171,7 +168,6 @@ impl Tally {
             by_tenant: tenants.iter().map(TenantTally::new).collect(),
             last_refused_in_calm: None,
             retries: 0,
-            starved: 0,
             latency_us: histogram()?,
             calm_latency_us: histogram()?,
             lag_us: histogram()?,
@@ -244,7 +240,7 @@ mod tests {
     use crate::scenario::Scenario;
 
     fn sent(ending: Ending, failures: Vec<Failure>) -> Sent {
-        let batch = Batch { encoded: vec![0; 500].into(), events: 10, eligible: 6 };
+        let batch = Batch { framed: vec![0; 505].into(), message_bytes: 500, events: 10, eligible: 6 };
         let due = Instant::now();
         let ms = Duration::from_millis;
         let timing = Timing { due, sent: due + ms(20), answered: due + ms(25) };

@@ -10,6 +10,7 @@ use tonic::Code;
 
 use crate::{
     generate::Batch,
+    lag::Acknowledged,
     schedule::Timing,
     tenants::{Tenant, Tenants},
 };
@@ -118,6 +119,8 @@ pub(crate) struct Tally {
     pub(crate) given_up_requests: u64,
     pub(crate) sent_events: u64,
     pub(crate) acknowledged_events: u64,
+    /// The same, by when.
+    pub(crate) acknowledged: Acknowledged,
     pub(crate) rejected: BTreeMap<&'static str, u64>,
     /// Events of requests that were given up, though they may have been taken.
     pub(crate) doubtful_events: u64,
@@ -158,6 +161,7 @@ impl Tally {
             given_up_requests: 0,
             sent_events: 0,
             acknowledged_events: 0,
+            acknowledged: Acknowledged::default(),
             rejected: BTreeMap::new(),
             doubtful_events: 0,
             repeated_events: 0,
@@ -201,6 +205,8 @@ impl Tally {
             Ending::Answered { accepted, rejected } => {
                 self.retries += failed;
                 self.acknowledged_events += u64::from(accepted);
+                let since_start = timing.answered.saturating_duration_since(self.start);
+                self.acknowledged.add(since_start, accepted);
                 self.eligible_events += u64::from(eligible);
                 if doubt {
                     self.repeated_events += u64::from(accepted);

@@ -8,12 +8,11 @@ use tokio::time::Instant;
 
 use crate::http::Http;
 
-/// The pause between two looks. A look asks for a number that ClickHouse has at hand.
-const LOOK: Duration = Duration::from_millis(25);
 /// The pause between two counts of distinct ids, which read the whole column.
 const COUNT: Duration = Duration::from_millis(500);
 
 /// A reader of the collector's database.
+#[derive(Clone)]
 pub(crate) struct ClickHouse {
     http: Http,
     addr: SocketAddr,
@@ -34,29 +33,35 @@ pub(crate) struct Landed {
     pub(crate) scope_affiliates: u64,
 }
 
+/// From an event's receipt to its seal, by the collector's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SealLag {
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    pub(crate) max_us: u64,
+}
+
 impl ClickHouse {
     pub(crate) fn new(addr: SocketAddr) -> Self {
         Self { http: Http::new(), addr }
     }
 
-    /// Waits until there are as many rows as events were acknowledged. The answer is when that was seen; `None` when
-    /// it was not in time.
-    pub(crate) async fn wait_for_rows(
-        &self,
-        acknowledged: u64,
-        deadline: Instant,
-    ) -> anyhow::Result<Option<Instant>> {
-        loop {
-            let [rows] = self.numbers("SELECT count() FROM events").await?;
-            let now = Instant::now();
-            if rows >= acknowledged {
-                return Ok(Some(now));
-            }
-            if now >= deadline {
-                return Ok(None);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+    /// How many rows can be read.
+    pub(crate) async fn rows(&self) -> anyhow::Result<u64> {
+        let [rows] = self.numbers("SELECT count() FROM events").await?;
+        Ok(rows)
+    }
+
+    /// How long events waited until they were sealed.
+    pub(crate) async fn seal_lag(&self) -> anyhow::Result<SealLag> {
+        let [p50_us, p99_us, max_us] = self
+            .numbers(
+                "SELECT toUInt64(quantileTDigest(0.5)(lag)), toUInt64(quantileTDigest(0.99)(lag)), toUInt64(max(lag)) FROM \
+                 (SELECT greatest(0, toUnixTimestamp64Micro(sealed_at) - toUnixTimestamp64Micro(received_at)) AS lag \
+                 FROM events)",
+            )
+            .await?;
+        Ok(SealLag { p50_us, p99_us, max_us })
     }
 
     /// Counts everything, once all acknowledged events are there or the deadline has passed: rows that are there

@@ -1,0 +1,226 @@
+//! The results: figures, verdict, and how they are printed and drawn.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+mod figures;
+mod table;
+mod verdict;
+
+use figures::{Cost, Memory, Percentiles, float, ratio};
+use verdict::{broken_limits, failures};
+
+use crate::{
+    baseline::Baseline,
+    machine::Machine,
+    measure::FamilyUsage,
+    scenario::Scenario,
+    tally::{Tally, TenantTally},
+    visible::{Landed, SealLag},
+    watch::{Resident, Seen},
+};
+
+/// What a run gives.
+pub(crate) struct Measured {
+    /// Changes of consent before the first event.
+    pub(crate) changes: usize,
+    pub(crate) tally: Tally,
+    /// Rows that could be read, as they grew.
+    pub(crate) rows: Vec<Seen>,
+    /// When the last row was seen.
+    pub(crate) visible: Option<Instant>,
+    pub(crate) landed: Landed,
+    pub(crate) seal_lag: SealLag,
+    pub(crate) usage: Option<FamilyUsage>,
+    pub(crate) memory: Vec<Resident>,
+}
+
+/// A run's results, as they are written to a file.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    version: &'static str,
+    /// Seconds since 1970.
+    finished_at: u64,
+    machine: Machine,
+    scenario: Scenario,
+    consent_changes: usize,
+    sending: Sending,
+    acknowledgement_ms: Percentiles,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calm: Option<Calm>,
+    send_lag_ms: Percentiles,
+    delivery: Delivery,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processes: Option<Processes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<Memory>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<Comparison>,
+    /// What is not as it should be. With none, the run passed.
+    pub(crate) failures: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Sending {
+    requests: u64,
+    sent_events: u64,
+    acknowledged_events: u64,
+    rejected_events: u64,
+    rejected_by_reason: BTreeMap<&'static str, u64>,
+    /// From the first request's time to the last answer.
+    seconds: f64,
+    acknowledged_per_second: f64,
+    bytes_per_event: f64,
+    retries: u64,
+    failed_attempts: BTreeMap<String, u64>,
+    /// Of those, the ones that are no RESOURCE_EXHAUSTED with RetryInfo.
+    imprecise_refusals: u64,
+    by_tenant: Vec<TenantTally>,
+    given_up_requests: u64,
+    unsent_requests: u64,
+}
+
+/// What came after an overload.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Calm {
+    /// From its start until the last request was due that was refused.
+    recovery_seconds: f64,
+    acknowledgement_ms: Percentiles,
+}
+
+#[derive(Debug, Serialize)]
+struct Delivery {
+    /// From the first request's time until every acknowledged event could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds_to_visible: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows_per_second: Option<f64>,
+    /// From the last answer on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds_after_last_answer: Option<f64>,
+    /// From an event's acknowledgement until it could be read.
+    visible_lag_ms: Percentiles,
+    /// From an event's receipt until it was sealed.
+    seal_lag_ms: Lag,
+    landed: Landed,
+    /// What the authors' answers allow at most.
+    eligible_at_most: u64,
+}
+
+/// As ClickHouse counts it.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Lag {
+    p50: f64,
+    p99: f64,
+    max: f64,
+}
+
+/// The run beside ClickHouse alone.
+#[derive(Debug, Serialize)]
+struct Comparison {
+    baseline: Baseline,
+    /// Rows visible a second, as a part of what the best load of the baseline does.
+    rows_share: Option<f64>,
+    /// ClickHouse's CPU a row, as a multiple of what that load takes.
+    clickhouse_cpu_ratio: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Processes {
+    collector: Cost,
+    clickhouse: Cost,
+    generator: Cost,
+}
+
+impl Report {
+    pub(crate) fn new(
+        scenario: Scenario,
+        machine: Machine,
+        measured: Measured,
+        baseline: Option<Baseline>,
+    ) -> Self {
+        let Measured { changes, tally, rows, visible, landed, seal_lag, usage, memory } = measured;
+        let mut failures = failures(&tally, visible.is_some(), landed, scenario.limits.is_some());
+        let processes = usage.map(|usage| Processes {
+            collector: Cost::of(usage.collector, tally.acknowledged_events),
+            clickhouse: Cost::of(usage.clickhouse, tally.acknowledged_events),
+            generator: Cost::of(usage.generator, tally.acknowledged_events),
+        });
+        let calm = scenario.calm.map(|_| Calm {
+            recovery_seconds: tally.last_refused_in_calm.unwrap_or_default().as_secs_f64(),
+            acknowledgement_ms: Percentiles::of(&tally.calm_latency_us),
+        });
+        if let Some(limits) = &scenario.limits {
+            let memory = processes.as_ref().map(|processes| processes.collector.peak_memory_bytes);
+            failures.extend(broken_limits(limits, &tally, memory));
+        }
+        let events = tally.acknowledged_events;
+        let since = |start: Instant, end: Instant| end.saturating_duration_since(start).as_secs_f64();
+        let to_visible = visible.map(|visible| since(tally.start, visible));
+        let seconds = since(tally.start, tally.last_answer);
+        let rows_per_second = to_visible.map(|seconds| ratio(events, seconds));
+        let cpu = processes.as_ref().map(|processes| processes.clickhouse.cpu_seconds_per_million_rows);
+        let finished = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            finished_at: finished.as_secs(),
+            machine,
+            scenario,
+            consent_changes: changes,
+            acknowledgement_ms: Percentiles::of(&tally.latency_us),
+            send_lag_ms: Percentiles::of(&tally.lag_us),
+            delivery: Delivery {
+                seconds_to_visible: to_visible,
+                rows_per_second,
+                seconds_after_last_answer: visible.map(|visible| since(tally.last_answer, visible)),
+                visible_lag_ms: Percentiles::of_ms(&tally.acknowledged.visible_lag_ms(tally.start, &rows)),
+                seal_lag_ms: Lag::of(seal_lag),
+                landed,
+                eligible_at_most: tally.eligible_events,
+            },
+            processes,
+            memory: Memory::of(memory),
+            comparison: baseline.map(|baseline| Comparison::new(baseline, rows_per_second, cpu)),
+            calm,
+            sending: Sending {
+                requests: tally.requests,
+                sent_events: tally.sent_events,
+                acknowledged_events: events,
+                rejected_events: tally.rejected_events(),
+                seconds,
+                acknowledged_per_second: ratio(events, seconds),
+                bytes_per_event: ratio(tally.request_bytes, float(tally.sent_events)),
+                retries: tally.retries,
+                given_up_requests: tally.given_up_requests,
+                unsent_requests: tally.unsent_requests,
+                rejected_by_reason: tally.rejected,
+                failed_attempts: tally.failed_attempts,
+                imprecise_refusals: tally.imprecise_refusals,
+                by_tenant: tally.by_tenant,
+            },
+            failures,
+        }
+    }
+}
+
+impl Lag {
+    fn of(SealLag { p50_us, p99_us, max_us }: SealLag) -> Self {
+        let ms = |us| float(us) / 1_000.0;
+        Self { p50: ms(p50_us), p99: ms(p99_us), max: ms(max_us) }
+    }
+}
+
+impl Comparison {
+    fn new(baseline: Baseline, rows_per_second: Option<f64>, clickhouse_cpu: Option<f64>) -> Self {
+        let best = baseline.best();
+        let rows_share = best.zip(rows_per_second).map(|(best, rows)| rows / best.rows_per_second);
+        let best_cpu = best.and_then(|best| best.clickhouse_cpu_seconds_per_million_rows);
+        let clickhouse_cpu_ratio = clickhouse_cpu.zip(best_cpu).map(|(cpu, best)| cpu / best);
+        Self { rows_share, clickhouse_cpu_ratio, baseline }
+    }
+}

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod baseline;
 mod binary;
+mod churn;
 mod collector;
 mod consent;
 mod data_dir;
@@ -28,6 +29,7 @@ mod scenario;
 mod schedule;
 mod send;
 mod signals;
+mod slow;
 mod tally;
 mod tenants;
 mod visible;

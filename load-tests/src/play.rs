@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
+    churn,
     collector::Endpoints,
     consent,
     generate::{Pool, people},
@@ -13,6 +14,7 @@ use crate::{
     report::Measured,
     scenario::Scenario,
     send::send,
+    slow::SlowRun,
     tenants::Tenants,
     visible::ClickHouse,
     watch::{Memory, Rows},
@@ -43,6 +45,12 @@ pub(crate) async fn play(
         senders.push(connections);
     }
 
+    let first_key = tenants.iter().next().and_then(|tenant| tenant.api_key.as_deref());
+    let slow = match scenario.slow_clients {
+        Some(slow) => Some(SlowRun::start(scenario, slow, &people, &mut wire, first_key).await?),
+        None => None,
+    };
+
     let family = Family::of(pid);
     let usage = || family.as_ref().and_then(Family::usage);
     let clickhouse = ClickHouse::new(endpoints.clickhouse_http);
@@ -57,8 +65,24 @@ pub(crate) async fn play(
     let rows = Rows::watch(clickhouse.clone());
     let memory = Memory::watch(family.clone());
     let before = usage();
-    let tally = send(scenario, tenants, &senders, pool, &counters).await?;
+    let sending = send(scenario, tenants, &senders, pool, &counters);
+    let (mut tally, churn) = match scenario.consent_churn {
+        Some(churn) => {
+            let churn = churn::churn(endpoints.grpc, people, churn, scenario.duration.0);
+            let (tally, churn) = tokio::try_join!(sending, churn)?;
+            (tally, Some(churn))
+        }
+        None => (sending.await?, None),
+    };
     drop(lines);
+    let slow = match slow {
+        Some(slow) => {
+            let slow = slow.end().await?;
+            tally.add_slow(slow, Instant::now());
+            Some(slow)
+        }
+        None => None,
+    };
 
     say("waiting for the last row");
     let deadline = Instant::now() + scenario.visible_timeout.0;
@@ -69,5 +93,5 @@ pub(crate) async fn play(
     let landed = clickhouse.landed(tally.acknowledged_events, deadline).await?;
     let seal_lag = clickhouse.seal_lag().await?;
     let usage = after.zip(before).map(|(after, before)| after.since(before));
-    Ok(Measured { changes, tally, rows, visible, landed, seal_lag, usage, memory })
+    Ok(Measured { changes, tally, churn, slow, rows, visible, landed, seal_lag, usage, memory })
 }

@@ -12,6 +12,7 @@ use crate::{
     generate::Batch,
     lag::Acknowledged,
     schedule::Timing,
+    slow::Slow,
     tenants::{Tenant, Tenants},
 };
 
@@ -71,6 +72,7 @@ pub(crate) struct Sent {
     events: u32,
     eligible: u32,
     bytes: usize,
+    text_bytes: u32,
     tenant: usize,
     /// How far into the calm phase it was due.
     calm: Option<Duration>,
@@ -92,6 +94,7 @@ impl Sent {
             events: batch.events,
             eligible: batch.eligible,
             bytes: batch.message_bytes,
+            text_bytes: batch.text_bytes,
             tenant,
             calm,
             timing,
@@ -129,6 +132,7 @@ pub(crate) struct Tally {
     /// Acknowledged events whose author's answer makes them eligible; all of a request's, where some were rejected.
     pub(crate) eligible_events: u64,
     pub(crate) request_bytes: u64,
+    pub(crate) text_bytes: u64,
     pub(crate) failed_attempts: BTreeMap<String, u64>,
     /// Of the failed attempts, those that are no RESOURCE_EXHAUSTED with a time to come back.
     pub(crate) imprecise_refusals: u64,
@@ -152,7 +156,6 @@ impl TenantTally {
 
 impl Tally {
     pub(crate) fn new(start: Instant, tenants: &Tenants) -> anyhow::Result<Self> {
-        let histogram = || Histogram::new_with_bounds(1, MAX_LATENCY_US, DIGITS);
         Ok(Self {
             start,
             last_answer: start,
@@ -167,22 +170,24 @@ impl Tally {
             repeated_events: 0,
             eligible_events: 0,
             request_bytes: 0,
+            text_bytes: 0,
             failed_attempts: BTreeMap::new(),
             imprecise_refusals: 0,
             by_tenant: tenants.iter().map(TenantTally::new).collect(),
             last_refused_in_calm: None,
             retries: 0,
-            latency_us: histogram()?,
-            calm_latency_us: histogram()?,
-            lag_us: histogram()?,
+            latency_us: latencies()?,
+            calm_latency_us: latencies()?,
+            lag_us: latencies()?,
         })
     }
 
     pub(crate) fn add(&mut self, sent: Sent) {
-        let Sent { events, eligible, bytes, tenant, calm, timing, ending, failures } = sent;
+        let Sent { events, eligible, bytes, text_bytes, tenant, calm, timing, ending, failures } = sent;
         self.requests += 1;
         self.sent_events += u64::from(events);
         self.request_bytes += bytes as u64;
+        self.text_bytes += u64::from(text_bytes);
         self.last_answer = self.last_answer.max(timing.answered);
         let failed = failures.len() as u64;
         let doubt = failures.iter().any(|failure| failure.leaves_doubt());
@@ -230,9 +235,23 @@ impl Tally {
         }
     }
 
+    /// Adds what slow clients sent, but for their latencies.
+    pub(crate) fn add_slow(&mut self, slow: Slow, now: Instant) {
+        self.acknowledged_events += slow.acknowledged_events;
+        self.eligible_events += slow.eligible_events;
+        self.doubtful_events += slow.doubtful_events;
+        self.sent_events += slow.acknowledged_events + slow.doubtful_events;
+        self.last_answer = self.last_answer.max(now);
+    }
+
     pub(crate) fn rejected_events(&self) -> u64 {
         self.rejected.values().sum()
     }
+}
+
+/// A histogram of latencies in microseconds.
+pub(crate) fn latencies() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, MAX_LATENCY_US, DIGITS)?)
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -246,7 +265,13 @@ mod tests {
     use crate::scenario::Scenario;
 
     fn sent(ending: Ending, failures: Vec<Failure>) -> Sent {
-        let batch = Batch { framed: vec![0; 505].into(), message_bytes: 500, events: 10, eligible: 6 };
+        let batch = Batch {
+            framed: vec![0; 505].into(),
+            message_bytes: 500,
+            events: 10,
+            eligible: 6,
+            text_bytes: 200,
+        };
         let due = Instant::now();
         let ms = Duration::from_millis;
         let timing = Timing { due, sent: due + ms(20), answered: due + ms(25) };

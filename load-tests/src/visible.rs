@@ -10,6 +10,8 @@ use crate::http::Http;
 
 /// The pause between two counts of distinct ids, which read the whole column.
 const COUNT: Duration = Duration::from_millis(500);
+/// About half a gigabyte of ids.
+const IDS_AT_A_TIME: u64 = 10_000_000;
 
 /// A reader of the collector's database.
 #[derive(Clone)]
@@ -68,7 +70,8 @@ impl ClickHouse {
     /// twice can hide others that are missing.
     pub(crate) async fn landed(&self, acknowledged: u64, deadline: Instant) -> anyhow::Result<Landed> {
         loop {
-            let [rows, distinct] = self.numbers("SELECT count(), uniqExact(event_id) FROM events").await?;
+            let rows = self.rows().await?;
+            let distinct = self.distinct(rows).await?;
             if distinct < acknowledged && Instant::now() < deadline {
                 tokio::time::sleep(COUNT).await;
                 continue;
@@ -89,8 +92,22 @@ impl ClickHouse {
         }
     }
 
+    /// Counts different ids, a part of them at a time: the set of those seen lies in ClickHouse's memory.
+    async fn distinct(&self, rows: u64) -> anyhow::Result<u64> {
+        let parts = rows.div_ceil(IDS_AT_A_TIME).max(1);
+        let mut distinct = 0;
+        for part in 0..parts {
+            let query = format!(
+                "SELECT uniqExact(event_id) FROM events WHERE toUInt128(event_id) % {parts} = {part}"
+            );
+            let [of_part] = self.numbers(&query).await?;
+            distinct += of_part;
+        }
+        Ok(distinct)
+    }
+
     async fn numbers<const N: usize>(&self, query: &str) -> anyhow::Result<[u64; N]> {
-        let answer = self.http.post(self.addr, "/?database=assent", query.to_owned()).await;
+        let answer = self.http.read(self.addr, "/?database=assent", query.to_owned()).await;
         parse(&answer.with_context(|| format!("ClickHouse does not answer: {query}"))?)
     }
 }

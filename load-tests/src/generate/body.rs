@@ -1,6 +1,6 @@
 //! A request that is encoded once and sent many times, each time with ids and times of its own.
 
-use assent::ingress::proto;
+use assent::ingress::proto::{self, event::Payload};
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 
@@ -21,6 +21,8 @@ pub(crate) struct Body {
     marks: Box<[Mark]>,
     /// Of its events, those whose author's answer makes them eligible.
     pub(crate) eligible: u32,
+    /// What people wrote, in all of its events.
+    pub(crate) text_bytes: u32,
 }
 
 /// What is to be written into an event.
@@ -39,7 +41,7 @@ impl Body {
     pub(super) fn new(events: impl Iterator<Item = Generated>) -> Self {
         let mut framed = vec![0; PREFIX_BYTES];
         let mut marks = Vec::new();
-        let mut eligible = 0;
+        let (mut eligible, mut text_bytes) = (0, 0);
         for Generated { event, age_micros, eligible: is_eligible } in events {
             let encoded = event.encode_to_vec();
             framed.push(EVENTS_TAG);
@@ -48,11 +50,11 @@ impl Body {
             marks.push(Mark { age_micros, ..mark(&event, framed.len()) });
             framed.extend_from_slice(&encoded);
             eligible += u32::from(is_eligible);
+            text_bytes += text(&event).len();
         }
-        // Bounded by events_per_request and the longest text, far below 4 GiB.
-        let bytes = u32::try_from(framed.len() - PREFIX_BYTES).unwrap_or(u32::MAX);
+        let bytes = narrow(framed.len() - PREFIX_BYTES);
         framed[1..PREFIX_BYTES].copy_from_slice(&bytes.to_be_bytes());
-        Self { framed: framed.into(), marks: marks.into(), eligible }
+        Self { framed: framed.into(), marks: marks.into(), eligible, text_bytes: narrow(text_bytes) }
     }
 
     pub(crate) const fn framed_bytes(&self) -> usize {
@@ -60,7 +62,7 @@ impl Body {
     }
 
     pub(crate) fn events(&self) -> u32 {
-        u32::try_from(self.marks.len()).unwrap_or(u32::MAX)
+        narrow(self.marks.len())
     }
 
     /// A copy to send at `unix_micros`, the only one that is made of it on this side of the kernel.
@@ -88,12 +90,26 @@ fn mark(event: &proto::Event, start: usize) -> Mark {
         user_id: event.user_id.clone(),
         ..proto::Event::default()
     };
-    let position = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     Mark {
         // Behind a tag and a length of one byte each.
-        id: position(start + 2),
-        moment: position(start + head.encoded_len() + 2),
+        id: narrow(start + 2),
+        moment: narrow(start + head.encoded_len() + 2),
         age_micros: 0,
+    }
+}
+
+/// Sizes in a request, which events_per_request and the longest text keep far below 4 GiB.
+fn narrow(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+/// What ends up in the column `text`.
+fn text(event: &proto::Event) -> &str {
+    match &event.payload {
+        Some(Payload::TypedText(typed)) => &typed.text,
+        Some(Payload::SuggestionShown(shown)) => &shown.text,
+        Some(Payload::SuggestionFeedback(feedback)) => &feedback.final_text,
+        Some(Payload::LanguagePreference(_)) | None => "",
     }
 }
 

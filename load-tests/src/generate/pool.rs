@@ -21,6 +21,8 @@ use crate::{
 
 /// What all bodies may take, but for one that is larger by itself.
 const POOL_BYTES: usize = 32 << 20;
+/// Bodies of a small pool.
+const SMALL: usize = 8;
 /// As other clients of gRPC have it.
 const GZIP_LEVEL: u32 = 6;
 
@@ -33,6 +35,8 @@ pub(crate) struct Batch {
     pub(crate) events: u32,
     /// Of the events, those whose author's answer makes them eligible.
     pub(crate) eligible: u32,
+    /// What people wrote, in all of its events.
+    pub(crate) text_bytes: u32,
 }
 
 /// An endless source of requests that differ in every id and time, and in texts until the pool begins anew.
@@ -47,6 +51,15 @@ impl Pool {
     /// Makes as many bodies as the run needs, or as fit into [`POOL_BYTES`].
     pub(crate) fn new(scenario: &Scenario, people: Arc<Vec<Person>>) -> Self {
         let requests = usize::try_from(Timetable::new(scenario).requests()).unwrap_or(usize::MAX);
+        Self::of(requests, scenario, people)
+    }
+
+    /// For a client that sends few requests.
+    pub(crate) fn small(scenario: &Scenario, people: Arc<Vec<Person>>) -> Self {
+        Self::of(SMALL, scenario, people)
+    }
+
+    fn of(requests: usize, scenario: &Scenario, people: Arc<Vec<Person>>) -> Self {
         let events = scenario.events_per_request as usize;
         let mut generator = Generator::new(scenario, people);
         let mut bodies = Vec::new();
@@ -75,6 +88,7 @@ impl Pool {
             framed: compressed(framed, self.compression).context("a request cannot be compressed")?,
             events: body.events(),
             eligible: body.eligible,
+            text_bytes: body.text_bytes,
         })
     }
 }

@@ -13,13 +13,15 @@ mod table;
 mod verdict;
 
 use figures::{Cost, Memory, Percentiles, float, ratio};
-use verdict::{broken_limits, failures};
+use verdict::{broken_limits, failures, failures_beside};
 
 use crate::{
     baseline::Baseline,
+    churn::Changes,
     machine::Machine,
     measure::FamilyUsage,
     scenario::Scenario,
+    slow::Slow,
     tally::{Tally, TenantTally},
     visible::{Landed, SealLag},
     watch::{Resident, Seen},
@@ -30,6 +32,8 @@ pub(crate) struct Measured {
     /// Changes of consent before the first event.
     pub(crate) changes: usize,
     pub(crate) tally: Tally,
+    pub(crate) churn: Option<Changes>,
+    pub(crate) slow: Option<Slow>,
     /// Rows that could be read, as they grew.
     pub(crate) rows: Vec<Seen>,
     /// When the last row was seen.
@@ -54,6 +58,10 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     calm: Option<Calm>,
     send_lag_ms: Percentiles,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent_churn: Option<Churn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow_clients: Option<SlowRequests>,
     delivery: Delivery,
     #[serde(skip_serializing_if = "Option::is_none")]
     processes: Option<Processes>,
@@ -76,6 +84,7 @@ struct Sending {
     seconds: f64,
     acknowledged_per_second: f64,
     bytes_per_event: f64,
+    text_bytes_per_event: f64,
     retries: u64,
     failed_attempts: BTreeMap<String, u64>,
     /// Of those, the ones that are no RESOURCE_EXHAUSTED with RetryInfo.
@@ -91,6 +100,23 @@ struct Calm {
     /// From its start until the last request was due that was refused.
     recovery_seconds: f64,
     acknowledgement_ms: Percentiles,
+}
+
+/// Changes of consent during the load.
+#[derive(Debug, Serialize)]
+struct Churn {
+    changes: u64,
+    failed: u64,
+    /// From when a change was due until it was durable.
+    latency_ms: Percentiles,
+}
+
+/// What slow clients sent, which is part of everything but the latencies.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct SlowRequests {
+    requests: u64,
+    failed: u64,
+    acknowledged_events: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,8 +170,10 @@ impl Report {
         measured: Measured,
         baseline: Option<Baseline>,
     ) -> Self {
-        let Measured { changes, tally, rows, visible, landed, seal_lag, usage, memory } = measured;
+        let Measured { changes, tally, churn, slow, rows, visible, landed, seal_lag, usage, memory } =
+            measured;
         let mut failures = failures(&tally, visible.is_some(), landed, scenario.limits.is_some());
+        failures.extend(failures_beside(churn.as_ref(), slow));
         let processes = usage.map(|usage| Processes {
             collector: Cost::of(usage.collector, tally.acknowledged_events),
             clickhouse: Cost::of(usage.clickhouse, tally.acknowledged_events),
@@ -187,6 +215,16 @@ impl Report {
             memory: Memory::of(memory),
             comparison: baseline.map(|baseline| Comparison::new(baseline, rows_per_second, cpu)),
             calm,
+            consent_churn: churn.map(|churn| Churn {
+                changes: churn.made,
+                failed: churn.failed,
+                latency_ms: Percentiles::of(&churn.latency_us),
+            }),
+            slow_clients: slow.map(|slow| SlowRequests {
+                requests: slow.requests,
+                failed: slow.failed_requests,
+                acknowledged_events: slow.acknowledged_events,
+            }),
             sending: Sending {
                 requests: tally.requests,
                 sent_events: tally.sent_events,
@@ -195,6 +233,7 @@ impl Report {
                 seconds,
                 acknowledged_per_second: ratio(events, seconds),
                 bytes_per_event: ratio(tally.request_bytes, float(tally.sent_events)),
+                text_bytes_per_event: ratio(tally.text_bytes, float(tally.sent_events)),
                 retries: tally.retries,
                 given_up_requests: tally.given_up_requests,
                 unsent_requests: tally.unsent_requests,

@@ -53,8 +53,11 @@ impl fmt::Display for Report {
         row(
             "acknowledged",
             format!(
-                "{:.0} events/s over {:.2} s, {:.0} bytes an event on the wire, uncompressed",
-                sending.acknowledged_per_second, sending.seconds, sending.bytes_per_event
+                "{:.0} events/s over {:.2} s; {:.0} bytes an event, uncompressed, {:.0} of them text",
+                sending.acknowledged_per_second,
+                sending.seconds,
+                sending.bytes_per_event,
+                sending.text_bytes_per_event
             ),
         )?;
         row("acknowledgement, from due time", self.acknowledgement_ms.to_string())?;
@@ -66,6 +69,21 @@ impl fmt::Display for Report {
                     0 => "all".to_owned(),
                     others => format!("all but {others}"),
                 },
+            )?;
+        }
+        if let Some(churn) = &self.consent_churn {
+            row(
+                "changes of consent",
+                format!("{} durable, {} failed; {}", churn.changes, churn.failed, churn.latency_ms),
+            )?;
+        }
+        if let Some(slow) = &self.slow_clients {
+            row(
+                "slow clients",
+                format!(
+                    "{} requests, {} failed, {} events acknowledged",
+                    slow.requests, slow.failed, slow.acknowledged_events
+                ),
             )?;
         }
         row("sent after due time", self.send_lag_ms.to_string())?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{scenario::Limits, tally::Tally, visible::Landed};
+use crate::{churn::Changes, scenario::Limits, slow::Slow, tally::Tally, visible::Landed};
 
 /// What an overload must not do.
 pub(super) fn broken_limits(
@@ -46,6 +46,19 @@ pub(super) fn broken_limits(
         ),
     ];
     checks.into_iter().filter(|(fails, _)| *fails).map(|(_, message)| message).collect()
+}
+
+/// What went wrong beside the load that is measured.
+pub(super) fn failures_beside(churn: Option<&Changes>, slow: Option<Slow>) -> Vec<String> {
+    let mut failures = Vec::new();
+    if let Some(Changes { failed: failed @ 1.., made, first_failure, .. }) = churn {
+        let first = first_failure.as_deref().unwrap_or_default();
+        failures.push(format!("{failed} of {} changes of consent failed: {first}", failed + made));
+    }
+    if let Some(Slow { failed_requests: failed @ 1.., requests, .. }) = slow {
+        failures.push(format!("{failed} of {requests} slow requests failed"));
+    }
+    failures
 }
 
 /// What is not as it should be. Where refusals are expected, giving up after one is no fault.

@@ -8,7 +8,10 @@ use super::{ConsentMix, Scenario, ScenarioError};
 const MAX_EVENTS: u64 = 100_000_000;
 const MAX_DURATION: Duration = Duration::from_secs(60 * 60);
 const MAX_EVENTS_PER_REQUEST: u32 = 10_000;
-const MAX_CONNECTIONS: u32 = 256;
+const MAX_CONNECTIONS: u32 = 20_000;
+const MAX_SLOW_CLIENTS: u32 = 1_000;
+const MAX_SLOW_PAUSE: Duration = Duration::from_secs(5);
+const MAX_CHANGES_PER_SECOND: u32 = 10_000;
 const MAX_IN_FLIGHT: u32 = 4_096;
 const MAX_PEOPLE: u32 = 100_000;
 const MAX_TEXT_BYTES: u64 = 64 << 10;
@@ -35,6 +38,32 @@ impl Scenario {
         if let Some(calm) = self.calm {
             rule(!calm.duration.0.is_zero(), "calm.duration", "is zero")?;
             rule(calm.duration.0 <= MAX_DURATION, "calm.duration", "is longer than an hour")?;
+        }
+        if let Some(slow) = self.slow_clients {
+            between(
+                "slow_clients.writers + readers",
+                slow.writers.saturating_add(slow.readers),
+                MAX_SLOW_CLIENTS,
+            )?;
+            rule(slow.piece.0 > 0, "slow_clients.piece", "is zero")?;
+            rule(
+                slow.pause.0 <= MAX_SLOW_PAUSE,
+                "slow_clients.pause",
+                "is longer than 5 s, which is not slow but away",
+            )?;
+        }
+        if let Some(churn) = self.consent_churn {
+            between("consent_churn.changes_per_second", churn.changes_per_second, MAX_CHANGES_PER_SECOND)?;
+            rule(
+                self.tenant.is_empty(),
+                "consent_churn",
+                "does not go with [[tenant]]: it is the tenant `local` whose people change",
+            )?;
+            rule(
+                self.consent.granted.0 * f64::from(self.people) >= 1.0,
+                "consent_churn",
+                "needs people who said yes (consent.granted)",
+            )?;
         }
         let shares = self.tenant.iter().map(|tenant| tenant.share.0).sum::<f64>();
         rule(

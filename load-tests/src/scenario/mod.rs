@@ -63,6 +63,12 @@ pub(crate) struct Scenario {
     /// What has to hold when more is sent than the machine takes. With it, refusals are expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<Limits>,
+    /// Who is slow beside those who are measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) slow_clients: Option<SlowClients>,
+    /// Changes of consent while events are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) consent_churn: Option<ConsentChurn>,
     /// Configuration of the collector, in its own form.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub(crate) collector: toml::Table,
@@ -97,6 +103,28 @@ pub(crate) struct Limits {
     pub(crate) collector_memory: ByteSize,
     /// From the start of the calm phase until the last refusal.
     pub(crate) recovery: Span,
+}
+
+/// Connections that take their time. They send requests of up to a hundred events, one after the other, until the last
+/// measured one is answered.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SlowClients {
+    /// Connections that send a request a piece at a time.
+    pub(crate) writers: u32,
+    /// Connections that take an answer a byte at a time.
+    pub(crate) readers: u32,
+    /// What a writer sends at a time.
+    pub(crate) piece: ByteSize,
+    /// Between two pieces, or two bytes.
+    pub(crate) pause: Span,
+}
+
+/// People who said yes say no and yes again, in turn.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConsentChurn {
+    pub(crate) changes_per_second: u32,
 }
 
 /// Shares of the people. Who is in none of them says nothing.

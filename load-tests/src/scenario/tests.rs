@@ -14,11 +14,78 @@ fn the_shipped_scenarios_can_be_used() {
     assert!(throughput.events() > smoke.events());
     let overload = Scenario::parse(OVERLOAD).unwrap();
     assert!(overload.limits.is_some() && overload.calm.is_some() && overload.tenant.len() > 1);
-    for (from, to) in [("share = 0.9", "share = 0.8"), ("duration = \"20s\"", "duration = \"0s\"")] {
-        let changed = OVERLOAD.replacen(from, to, 1);
-        assert_ne!(changed, OVERLOAD, "{from} is not there");
+}
+
+#[test]
+fn every_scenario_of_the_folder_can_be_used_under_its_name() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let scenario = Scenario::read(&path).unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+        assert_eq!(path.file_stem().unwrap().to_str(), Some(scenario.name.as_str()));
+        // What the collector is given is its own configuration, and it would refuse anything else.
+        let config = toml::to_string(&scenario.collector).unwrap();
+        let config: assent::config::Config = toml::from_str(&config).unwrap();
+        assert!(config.ingress.max_connections > scenario.connections, "{}", scenario.name);
+        names.push(scenario.name);
+    }
+    names.sort();
+    let expected = [
+        "connections",
+        "consent-churn",
+        "latency",
+        "long-texts",
+        "overload",
+        "single",
+        "slow-clients",
+        "smoke",
+        "soak",
+        "streams",
+        "throughput",
+    ];
+    assert_eq!(names, expected);
+}
+
+/// Changes a shipped scenario, which must not be taken then.
+fn refused(scenario: &str, changes: &[(&str, &str)]) {
+    for (from, to) in changes {
+        let changed = scenario.replacen(from, to, 1);
+        assert_ne!(changed, scenario, "{from} is not there");
         assert!(Scenario::parse(&changed).is_err(), "{to} was taken");
     }
+}
+
+#[test]
+fn what_goes_on_beside_the_load_is_checked_too() {
+    refused(OVERLOAD, &[("share = 0.9", "share = 0.8"), ("duration = \"20s\"", "duration = \"0s\"")]);
+    refused(
+        include_str!("../../scenarios/slow-clients.toml"),
+        &[
+            ("writers = 100\n", "writers = 0\n[slow_clients.more]\n"),
+            ("writers = 100\nreaders = 100", "writers = 0\nreaders = 0"),
+            ("writers = 100", "writers = 1001"),
+            ("writers = 100", "writers = 4294967295"),
+            ("piece = \"4KiB\"", "piece = \"0B\""),
+            ("pause = \"300ms\"", "pause = \"6s\""),
+            ("pause = \"300ms\"", "pause = 300"),
+        ],
+    );
+    refused(
+        include_str!("../../scenarios/consent-churn.toml"),
+        &[
+            ("changes_per_second = 200", "changes_per_second = 0"),
+            ("changes_per_second = 200", "changes_per_second = 10001"),
+            ("changes_per_second = 200", "changes_per_second = 200\nwho = \"all\""),
+            ("granted = 0.6\naffiliates = 0.2", "granted = 0.0"),
+            ("[consent_churn]", "[[tenant]]\nname = \"one\"\nshare = 1.0\n\n[consent_churn]"),
+        ],
+    );
+    let connections = include_str!("../../scenarios/connections.toml");
+    refused(connections, &[("connections = 10000", "connections = 20001")]);
+    let streams = include_str!("../../scenarios/streams.toml");
+    assert_eq!(Scenario::parse(streams).unwrap().call, Call::CollectStream);
+    refused(streams, &[("call = \"collect_stream\"", "call = \"stream\"")]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What comes back: framed messages, and a status at the end.
 
+use std::time::Duration;
+
 use assent::ingress::proto::CollectResponse;
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::RecvStream;
@@ -17,6 +19,8 @@ pub(super) struct Answers {
     body: RecvStream,
     /// What has come of the next message.
     rest: BytesMut,
+    /// Before more may come.
+    pause: Duration,
 }
 
 impl Answers {
@@ -30,7 +34,13 @@ impl Answers {
         if head.status != http::StatusCode::OK {
             return Err(Status::unavailable(format!("HTTP status {}", head.status)));
         }
-        Ok(Self { body, rest: BytesMut::new() })
+        Ok(Self { body, rest: BytesMut::new(), pause: Duration::ZERO })
+    }
+
+    /// Takes them so slowly that a piece is followed by a pause.
+    pub(super) const fn slowly(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
     }
 
     /// The next one; `None` at an end that is well.
@@ -43,6 +53,9 @@ impl Answers {
             }
             let Some(piece) = self.body.data().await else { break };
             let piece = piece.map_err(|error| broken(&error))?;
+            if !self.pause.is_zero() {
+                tokio::time::sleep(self.pause).await;
+            }
             // The next piece may come.
             self.body.flow_control().release_capacity(piece.len()).map_err(|error| broken(&error))?;
             self.rest.extend_from_slice(&piece);

@@ -19,6 +19,8 @@ use crate::scenario::Compression;
 const COLLECT: &str = "/assent.v1.CollectorService/Collect";
 const COLLECT_STREAM: &str = "/assent.v1.CollectorService/CollectStream";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What answers that nobody has read yet may take beside their bytes.
+const MAX_ANSWERS_OVERHEAD_BYTES: usize = 16 << 20;
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("load-tests/", env!("CARGO_PKG_VERSION")));
@@ -34,18 +36,26 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects; what drives the connection goes to `tasks`.
+    /// Connects; what drives the connection goes to `tasks`. Of each answer, the collector may send `window_bytes` before
+    /// it is asked for more; without, as much as is usual.
     pub(super) async fn open(
         addr: SocketAddr,
         compression: Compression,
         api_key: Option<&str>,
+        window_bytes: Option<u32>,
         tasks: &mut JoinSet<()>,
     ) -> anyhow::Result<Self> {
         let whom = || format!("cannot connect to the collector at {addr}");
         let connect = async {
             let stream = TcpStream::connect(addr).await?;
             stream.set_nodelay(true)?;
-            anyhow::Ok(h2::client::handshake(stream).await?)
+            let mut builder = h2::client::Builder::new();
+            // Answers are a few bytes each, and hundreds may come at once: by default, the library takes that for an attack.
+            builder.data_frame_budget(MAX_ANSWERS_OVERHEAD_BYTES);
+            if let Some(bytes) = window_bytes {
+                builder.initial_window_size(bytes);
+            }
+            anyhow::Ok(builder.handshake(stream).await?)
         };
         let (requests, connection) =
             timeout(CONNECT_TIMEOUT, connect).await.with_context(whom)?.with_context(whom)?;
@@ -78,6 +88,11 @@ impl Connection {
             None => answer.ok_or_else(|| Status::internal("an answer without a message")),
             Some(_) => Err(Status::internal("an answer of two messages")),
         }
+    }
+
+    /// A call whose body is still to be sent.
+    pub(super) async fn open_call(&self) -> Result<(ResponseFuture, SendStream<Bytes>), Status> {
+        self.call(&self.collect).await
     }
 
     pub(super) async fn open_stream(&self) -> Result<(ResponseFuture, SendStream<Bytes>), Status> {

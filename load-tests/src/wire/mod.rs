@@ -10,9 +10,13 @@ use tonic::Status;
 
 mod answer;
 mod connection;
+mod slow;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use connection::Connection;
+pub(crate) use slow::{Pace, SlowSender};
 use stream::Stream;
 
 use crate::scenario::{Call, Compression};
@@ -48,10 +52,27 @@ impl Wire {
 
     /// A connection of its own.
     pub(crate) async fn open(&mut self, call: Call, api_key: Option<&str>) -> anyhow::Result<Sender> {
-        let connection = Connection::open(self.addr, self.compression, api_key, &mut self.tasks).await?;
+        let connection = self.connect(api_key, None).await?;
         Ok(match call {
             Call::Collect => Sender::Unary(connection),
             Call::CollectStream => Sender::Stream(Stream::new(connection)),
         })
+    }
+
+    /// The same, slow on purpose.
+    pub(crate) async fn open_slow(
+        &mut self,
+        pace: Pace,
+        api_key: Option<&str>,
+    ) -> anyhow::Result<SlowSender> {
+        Ok(SlowSender::new(self.connect(api_key, pace.window_bytes()).await?, pace))
+    }
+
+    async fn connect(
+        &mut self,
+        api_key: Option<&str>,
+        window_bytes: Option<u32>,
+    ) -> anyhow::Result<Connection> {
+        Connection::open(self.addr, self.compression, api_key, window_bytes, &mut self.tasks).await
     }
 }

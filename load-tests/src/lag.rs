@@ -6,13 +6,28 @@
 //! take the order within an insert.
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::watch::Seen;
 
+/// The longest lag that is told apart: as long as a run may take.
+const MAX_LAG_MS: u64 = 2 * 60 * 60 * 1_000;
+/// As many as a picture shows.
+const MAX_POINTS: usize = 300;
+
 /// Events that were acknowledged, by the millisecond since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Acknowledged(Vec<u32>);
+
+/// How far what could be read was behind what was acknowledged, at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct LagPoint {
+    /// Since the start.
+    pub(crate) seconds: f64,
+    /// Since the newest event that could be read was acknowledged.
+    pub(crate) ms: f64,
+}
 
 impl Acknowledged {
     /// Adds events that were acknowledged so long after the start.
@@ -26,8 +41,8 @@ impl Acknowledged {
 
     /// The lags in milliseconds, each event one value. Events that were never seen have none.
     pub(crate) fn visible_lag_ms(&self, start: Instant, seen: &[Seen]) -> Histogram<u64> {
-        // Three digits of lags up to some hours always fit.
-        let mut lags = Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed"));
+        let lags = Histogram::new_with_bounds(1, MAX_LAG_MS, 3);
+        let mut lags = lags.unwrap_or_else(|_| unreachable!("these bounds are allowed"));
         let mut seen = seen.iter().map(|seen| {
             let ms = seen.at.saturating_duration_since(start).as_millis();
             (u64::try_from(ms).unwrap_or(u64::MAX), seen.rows)
@@ -48,6 +63,27 @@ impl Acknowledged {
             }
         }
         lags
+    }
+
+    /// The lag of the newest row at each look that saw one; of many looks, the worst in each of [`MAX_POINTS`] stretches.
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds of a run are far below 2^53")]
+    pub(crate) fn over_time(&self, start: Instant, seen: &[Seen]) -> Vec<LagPoint> {
+        let mut points = Vec::new();
+        let mut acknowledged = (0_u64..).zip(&self.0);
+        let (mut ms, mut events) = (0, 0);
+        for look in seen {
+            // To when so many were acknowledged.
+            while events < look.rows {
+                let Some((at, more)) = acknowledged.next() else { break };
+                (ms, events) = (at, events + u64::from(*more));
+            }
+            let at = look.at.saturating_duration_since(start);
+            let lag = at.as_secs_f64() * 1_000.0 - ms as f64;
+            points.push(LagPoint { seconds: at.as_secs_f64(), ms: lag.max(0.0) });
+        }
+        let stretch = points.len().div_ceil(MAX_POINTS).max(1);
+        let worst = |part: &[LagPoint]| part.iter().copied().max_by(|one, two| one.ms.total_cmp(&two.ms));
+        points.chunks(stretch).filter_map(worst).collect()
     }
 }
 
@@ -73,8 +109,28 @@ mod tests {
         assert_eq!(lags(&[(10, 5), (30, 5)], &[(100, 10)]), [(70, 5), (90, 5)]);
         // One request, visible in two parts.
         assert_eq!(lags(&[(10, 10)], &[(50, 4), (80, 10)]), [(40, 4), (70, 6)]);
+        // Longer than any run should take, to the millisecond or nearly so.
+        let long = lags(&[(0, 2)], &[(5_000, 1), (600_000, 2)]);
+        assert!(long[0].0.abs_diff(5_000) < 5 && long[1].0.abs_diff(600_000) < 600, "{long:?}");
         // Rows that were there before anything was sent, and looks at which there was nothing new.
         assert_eq!(lags(&[(10, 3), (10, 2)], &[(0, 0), (20, 5), (30, 5)]), [(10, 5)]);
+    }
+
+    #[test]
+    fn the_lag_over_time_is_that_of_the_newest_row() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let mut curve = Acknowledged::default();
+        (0..1_000).for_each(|at| curve.add(ms(at), 10));
+        let seen = |at: u64, rows: u64| Seen { at: start + ms(at), rows };
+        let points = curve.over_time(start, &[seen(150, 500), seen(400, 1_010), seen(1_500, 10_000)]);
+        let lags: Vec<f64> = points.iter().map(|point| point.ms.round()).collect();
+        // The 500th event was acknowledged in the 49th millisecond.
+        assert_eq!(lags, [101.0, 300.0, 501.0]);
+        let many: Vec<Seen> = (1..=1_000).map(|look| seen(look + look % 7, look)).collect();
+        let thinned = curve.over_time(start, &many);
+        assert!(thinned.len() <= MAX_POINTS && thinned.len() > MAX_POINTS / 2, "{}", thinned.len());
+        assert!(curve.over_time(start, &[]).is_empty());
     }
 
     #[test]

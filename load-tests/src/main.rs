@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod baseline;
 mod binary;
+mod chart;
 mod churn;
 mod collector;
 mod consent;
@@ -23,6 +24,7 @@ mod machine;
 mod measure;
 mod play;
 mod progress;
+mod record;
 mod report;
 mod run;
 mod scenario;
@@ -53,6 +55,8 @@ enum Command {
     Run(RunArgs),
     /// The same, and then ClickHouse alone, loading the rows of that run from files: what an event costs beside that
     Compare(CompareArgs),
+    /// Write one request of a scenario to a file, for another client such as h2load
+    Record(RecordArgs),
     /// Becomes the collector, which ends when this program does
     #[command(name = guard::SUBCOMMAND, hide = true, disable_help_flag = true)]
     Guard {
@@ -71,8 +75,23 @@ struct RunArgs {
     /// Write the results to this file, as JSON
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Draw the results to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct RecordArgs {
+    /// The scenario, such as load-tests/scenarios/throughput.toml
+    scenario: PathBuf,
+    /// The file
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Events of the request [default: those of the scenario]
+    #[arg(long, value_name = "N")]
+    events: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,7 +99,7 @@ struct CompareArgs {
     /// The scenarios, such as load-tests/scenarios/throughput.toml, one run each
     #[arg(required = true)]
     scenarios: Vec<PathBuf>,
-    /// Write the results to this folder, as NAME.json
+    /// Write the results to this folder, as NAME.json and NAME.svg
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -102,6 +121,7 @@ fn main() -> ExitCode {
         Command::Guard { parent, command } => Err(guard::become_collector(parent, &command).into()),
         Command::Run(args) => run::start(&args),
         Command::Compare(args) => run::compare(&args),
+        Command::Record(args) => record::record(&args),
     };
     match ended {
         Ok(true) => ExitCode::SUCCESS,

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::{
     Common, CompareArgs, RunArgs,
     baseline::{self, Baseline},
-    binary,
+    binary, chart,
     collector::{Collector, Endpoints},
     data_dir::DataDir,
     machine::Machine,
@@ -28,12 +28,13 @@ use crate::{
 #[derive(Default)]
 struct Out {
     json: Option<PathBuf>,
+    svg: Option<PathBuf>,
 }
 
 /// Plays a scenario and prints the results. Answers whether everything arrived as it should.
 pub(crate) fn start(args: &RunArgs) -> anyhow::Result<bool> {
     let scenario = Scenario::read(&args.scenario)?;
-    let out = Out { json: args.out.clone() };
+    let out = Out { json: args.out.clone(), svg: args.svg.clone() };
     all(&args.common, vec![(scenario, out)], Baselines::None)
 }
 
@@ -43,7 +44,10 @@ pub(crate) fn compare(args: &CompareArgs) -> anyhow::Result<bool> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let out = |name: &str| match &args.out {
-        Some(folder) => Out { json: Some(folder.join(format!("{name}.json"))) },
+        Some(folder) => {
+            let file = |kind: &str| Some(folder.join(format!("{name}.{kind}")));
+            Out { json: file("json"), svg: file("svg") }
+        }
         None => Out::default(),
     };
     // All of them before the first starts.
@@ -99,6 +103,10 @@ fn publish(report: &Report, out: &Out) -> anyhow::Result<()> {
     if let Some(path) = &out.json {
         let json = serde_json::to_vec_pretty(report)?;
         std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = &out.svg {
+        std::fs::write(path, chart::draw(report))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     let mut screen = std::io::stdout().lock();
     screen.write_all(report.to_string().as_bytes()).context("cannot print the results")

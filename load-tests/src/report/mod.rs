@@ -12,12 +12,14 @@ mod figures;
 mod table;
 mod verdict;
 
-use figures::{Cost, Memory, Percentiles, float, ratio};
+pub(crate) use figures::Cost;
+use figures::{Memory, Percentiles, float, ratio};
 use verdict::{broken_limits, failures, failures_beside};
 
 use crate::{
     baseline::Baseline,
     churn::Changes,
+    lag::LagPoint,
     machine::Machine,
     measure::FamilyUsage,
     scenario::Scenario,
@@ -47,120 +49,121 @@ pub(crate) struct Measured {
 /// A run's results, as they are written to a file.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    version: &'static str,
+    pub(crate) version: &'static str,
     /// Seconds since 1970.
-    finished_at: u64,
-    machine: Machine,
-    scenario: Scenario,
-    consent_changes: usize,
-    sending: Sending,
-    acknowledgement_ms: Percentiles,
+    pub(crate) finished_at: u64,
+    pub(crate) machine: Machine,
+    pub(crate) scenario: Scenario,
+    pub(crate) consent_changes: usize,
+    pub(crate) sending: Sending,
+    pub(crate) acknowledgement_ms: Percentiles,
     #[serde(skip_serializing_if = "Option::is_none")]
-    calm: Option<Calm>,
-    send_lag_ms: Percentiles,
+    pub(crate) calm: Option<Calm>,
+    pub(crate) send_lag_ms: Percentiles,
     #[serde(skip_serializing_if = "Option::is_none")]
-    consent_churn: Option<Churn>,
+    pub(crate) consent_churn: Option<Churn>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    slow_clients: Option<SlowRequests>,
-    delivery: Delivery,
+    pub(crate) slow_clients: Option<SlowRequests>,
+    pub(crate) delivery: Delivery,
     #[serde(skip_serializing_if = "Option::is_none")]
-    processes: Option<Processes>,
+    pub(crate) processes: Option<Processes>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    memory: Option<Memory>,
+    pub(crate) memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    comparison: Option<Comparison>,
+    pub(crate) comparison: Option<Comparison>,
     /// What is not as it should be. With none, the run passed.
     pub(crate) failures: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Sending {
-    requests: u64,
-    sent_events: u64,
-    acknowledged_events: u64,
-    rejected_events: u64,
-    rejected_by_reason: BTreeMap<&'static str, u64>,
+pub(crate) struct Sending {
+    pub(crate) requests: u64,
+    pub(crate) sent_events: u64,
+    pub(crate) acknowledged_events: u64,
+    pub(crate) rejected_events: u64,
+    pub(crate) rejected_by_reason: BTreeMap<&'static str, u64>,
     /// From the first request's time to the last answer.
-    seconds: f64,
-    acknowledged_per_second: f64,
-    bytes_per_event: f64,
-    text_bytes_per_event: f64,
-    retries: u64,
-    failed_attempts: BTreeMap<String, u64>,
+    pub(crate) seconds: f64,
+    pub(crate) acknowledged_per_second: f64,
+    pub(crate) bytes_per_event: f64,
+    pub(crate) text_bytes_per_event: f64,
+    pub(crate) retries: u64,
+    pub(crate) failed_attempts: BTreeMap<String, u64>,
     /// Of those, the ones that are no RESOURCE_EXHAUSTED with RetryInfo.
-    imprecise_refusals: u64,
-    by_tenant: Vec<TenantTally>,
-    given_up_requests: u64,
-    unsent_requests: u64,
+    pub(crate) imprecise_refusals: u64,
+    pub(crate) by_tenant: Vec<TenantTally>,
+    pub(crate) given_up_requests: u64,
+    pub(crate) unsent_requests: u64,
 }
 
 /// What came after an overload.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Calm {
+pub(crate) struct Calm {
     /// From its start until the last request was due that was refused.
-    recovery_seconds: f64,
-    acknowledgement_ms: Percentiles,
+    pub(crate) recovery_seconds: f64,
+    pub(crate) acknowledgement_ms: Percentiles,
 }
 
 /// Changes of consent during the load.
 #[derive(Debug, Serialize)]
-struct Churn {
-    changes: u64,
-    failed: u64,
+pub(crate) struct Churn {
+    pub(crate) changes: u64,
+    pub(crate) failed: u64,
     /// From when a change was due until it was durable.
-    latency_ms: Percentiles,
+    pub(crate) latency_ms: Percentiles,
 }
 
 /// What slow clients sent, which is part of everything but the latencies.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct SlowRequests {
-    requests: u64,
-    failed: u64,
-    acknowledged_events: u64,
+pub(crate) struct SlowRequests {
+    pub(crate) requests: u64,
+    pub(crate) failed: u64,
+    pub(crate) acknowledged_events: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Delivery {
+pub(crate) struct Delivery {
     /// From the first request's time until every acknowledged event could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    seconds_to_visible: Option<f64>,
+    pub(crate) seconds_to_visible: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rows_per_second: Option<f64>,
+    pub(crate) rows_per_second: Option<f64>,
     /// From the last answer on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    seconds_after_last_answer: Option<f64>,
+    pub(crate) seconds_after_last_answer: Option<f64>,
     /// From an event's acknowledgement until it could be read.
-    visible_lag_ms: Percentiles,
+    pub(crate) visible_lag_ms: Percentiles,
+    pub(crate) visible_lag_over_time: Vec<LagPoint>,
     /// From an event's receipt until it was sealed.
-    seal_lag_ms: Lag,
-    landed: Landed,
+    pub(crate) seal_lag_ms: Lag,
+    pub(crate) landed: Landed,
     /// What the authors' answers allow at most.
-    eligible_at_most: u64,
+    pub(crate) eligible_at_most: u64,
 }
 
 /// As ClickHouse counts it.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Lag {
-    p50: f64,
-    p99: f64,
-    max: f64,
+pub(crate) struct Lag {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
 }
 
 /// The run beside ClickHouse alone.
 #[derive(Debug, Serialize)]
-struct Comparison {
-    baseline: Baseline,
+pub(crate) struct Comparison {
+    pub(crate) baseline: Baseline,
     /// Rows visible a second, as a part of what the best load of the baseline does.
-    rows_share: Option<f64>,
+    pub(crate) rows_share: Option<f64>,
     /// ClickHouse's CPU a row, as a multiple of what that load takes.
-    clickhouse_cpu_ratio: Option<f64>,
+    pub(crate) clickhouse_cpu_ratio: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
-struct Processes {
-    collector: Cost,
-    clickhouse: Cost,
-    generator: Cost,
+pub(crate) struct Processes {
+    pub(crate) collector: Cost,
+    pub(crate) clickhouse: Cost,
+    pub(crate) generator: Cost,
 }
 
 impl Report {
@@ -207,6 +210,7 @@ impl Report {
                 rows_per_second,
                 seconds_after_last_answer: visible.map(|visible| since(tally.last_answer, visible)),
                 visible_lag_ms: Percentiles::of_ms(&tally.acknowledged.visible_lag_ms(tally.start, &rows)),
+                visible_lag_over_time: tally.acknowledged.over_time(tally.start, &rows),
                 seal_lag_ms: Lag::of(seal_lag),
                 landed,
                 eligible_at_most: tally.eligible_events,

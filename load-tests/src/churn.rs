@@ -12,8 +12,8 @@ use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use crate::{consent, generate::Person, scenario::ConsentChurn, tally::latencies};
 
-/// Changes under way at once. Beyond them the next is late, and its latency still counts from its due time.
-const AT_ONCE: usize = 256;
+/// Changes under way at once, each an insert of its own, of which a server with its defaults carries out a hundred. Beyond them the next is late, and its latency still counts from its due time.
+const AT_ONCE: usize = 64;
 
 /// What became of the changes.
 #[derive(Debug)]

@@ -23,6 +23,9 @@ const EVENTS: u32 = 100;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Slow {
     pub(crate) requests: u64,
+    /// Of the messages, uncompressed, and of the texts in them.
+    pub(crate) bytes: u64,
+    pub(crate) text_bytes: u64,
     pub(crate) acknowledged_events: u64,
     /// Of the acknowledged events, and of those whose fate is unknown, what may be eligible.
     pub(crate) eligible_events: u64,
@@ -75,6 +78,8 @@ impl SlowRun {
 impl Slow {
     fn add(&mut self, other: Self) {
         self.requests += other.requests;
+        self.bytes += other.bytes;
+        self.text_bytes += other.text_bytes;
         self.acknowledged_events += other.acknowledged_events;
         self.eligible_events += other.eligible_events;
         self.failed_requests += other.failed_requests;
@@ -85,8 +90,10 @@ impl Slow {
 async fn keep_sending(sender: SlowSender, mut pool: Pool, stop: Arc<AtomicBool>) -> anyhow::Result<Slow> {
     let mut slow = Slow::default();
     while !stop.load(Ordering::Relaxed) {
-        let Batch { framed, events, eligible, .. } = pool.next()?;
+        let Batch { framed, events, eligible, message_bytes, text_bytes } = pool.next()?;
         slow.requests += 1;
+        slow.bytes += message_bytes as u64;
+        slow.text_bytes += u64::from(text_bytes);
         slow.eligible_events += u64::from(eligible);
         match sender.collect(framed).await {
             Ok(answer) => slow.acknowledged_events += u64::from(answer.accepted),

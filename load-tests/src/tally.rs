@@ -241,6 +241,8 @@ impl Tally {
         self.eligible_events += slow.eligible_events;
         self.doubtful_events += slow.doubtful_events;
         self.sent_events += slow.acknowledged_events + slow.doubtful_events;
+        self.request_bytes += slow.bytes;
+        self.text_bytes += slow.text_bytes;
         self.last_answer = self.last_answer.max(now);
     }
 

@@ -17,6 +17,8 @@ use crate::{measure::Family, visible::ClickHouse};
 
 /// The pause between two looks at the rows, each of which asks for a number that ClickHouse has at hand.
 const ROWS_INTERVAL: Duration = Duration::from_millis(50);
+/// For so long, looks may fail.
+const BLIND_PATIENCE: Duration = Duration::from_secs(10);
 const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// So many rows could be read at a moment.
@@ -44,9 +46,18 @@ impl Rows {
         task.spawn(async move {
             let mut looks = interval(ROWS_INTERVAL);
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut blind_since = None;
             loop {
-                looks.tick().await;
-                let rows = clickhouse.rows().await?;
+                let now = looks.tick().await;
+                let rows = match clickhouse.rows().await {
+                    Ok(rows) => rows,
+                    // A server that has too much to do refuses a query. The next look sees what this one missed.
+                    Err(error) if now - *blind_since.get_or_insert(now) >= BLIND_PATIENCE => {
+                        return Err(error);
+                    }
+                    Err(_) => continue,
+                };
+                blind_since = None;
                 let at = Instant::now();
                 if rows > *sender.borrow() {
                     list.lock().unwrap_or_else(PoisonError::into_inner).push(Seen { at, rows });

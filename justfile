@@ -73,9 +73,43 @@ helm:
 load-smoke:
     .ci/run load_smoke
 
+# Scenarios and ClickHouse alone in the same run, side by side; JSON and pictures go to OUT
+load-compare OUT="target/load" *SCENARIOS="load-tests/scenarios/throughput.toml":
+    cargo run --release -p load-tests -- compare {{ SCENARIOS }} --out {{ OUT }}
+
+# As many rows a second as go through
+load-throughput: (load "throughput")
+
+# What a client waits for at 50,000 events a second in requests of ten
+load-latency: (load "latency")
+
+# Twenty thousand requests a second of one event each
+load-single: (load "single")
+
+# Ten thousand connections
+load-connections: (load "connections")
+
+# CollectStream instead of Collect
+load-streams: (load "streams")
+
+# Clients on bad networks beside those that are measured
+load-slow-clients: (load "slow-clients")
+
+# Changes of consent while events come in
+load-consent-churn: (load "consent-churn")
+
+# Texts of up to 64 KiB
+load-long-texts: (load "long-texts")
+
+# Ten minutes at full load, after which memory has to be where it was
+load-soak: (load "soak")
+
 # Two minutes of more than the machine takes, and what has to hold then
-load-overload:
-    cargo run --release -p load-tests -- run load-tests/scenarios/overload.toml
+load-overload: (load "overload")
+
+# A scenario of load-tests/scenarios by its name
+load SCENARIO:
+    cargo run --release -p load-tests -- run load-tests/scenarios/{{ SCENARIO }}.toml
 
 # Memory, loading and look-ups of the view of consent, with ten million people or as many as are given
 bench-consent *SUBJECTS:

@@ -51,7 +51,16 @@ fn changes(person: &Person) -> Vec<proto::SetConsentRequest> {
         Answer::Affiliates => &[(FirstParty, Granted), (Affiliates, Granted)],
         Answer::Denied => &[(FirstParty, Denied)],
     };
-    let change = |&(scope, state): &(proto::ConsentScope, proto::ConsentState)| proto::SetConsentRequest {
+    answers.iter().map(|&(scope, state)| change(person, scope, state)).collect()
+}
+
+/// One answer of a person, as a settings page records it.
+pub(crate) fn change(
+    person: &Person,
+    scope: proto::ConsentScope,
+    state: proto::ConsentState,
+) -> proto::SetConsentRequest {
+    proto::SetConsentRequest {
         user_id: person.user_id.clone(),
         scope: scope.into(),
         state: state.into(),
@@ -61,6 +70,5 @@ fn changes(person: &Person) -> Vec<proto::SetConsentRequest> {
         evidence: "load test".to_owned(),
         actor: "self".to_owned(),
         ..proto::SetConsentRequest::default()
-    };
-    answers.iter().map(change).collect()
+    }
 }

@@ -9,23 +9,33 @@ use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod baseline;
 mod binary;
+mod chart;
+mod churn;
 mod collector;
 mod consent;
+mod data_dir;
 mod generate;
 mod guard;
 mod http;
+mod lag;
 mod machine;
 mod measure;
+mod play;
 mod progress;
+mod record;
 mod report;
 mod run;
 mod scenario;
 mod schedule;
 mod send;
+mod signals;
+mod slow;
 mod tally;
 mod tenants;
 mod visible;
+mod watch;
 mod wire;
 
 /// The exit code of a scenario that cannot be used, as of a configuration of assent.
@@ -43,6 +53,10 @@ struct Cli {
 enum Command {
     /// Start a collector and a local ClickHouse, play a scenario, print what it cost
     Run(RunArgs),
+    /// The same, and then ClickHouse alone, loading the rows of that run from files: what an event costs beside that
+    Compare(CompareArgs),
+    /// Write one request of a scenario to a file, for another client such as h2load
+    Record(RecordArgs),
     /// Becomes the collector, which ends when this program does
     #[command(name = guard::SUBCOMMAND, hide = true, disable_help_flag = true)]
     Guard {
@@ -61,6 +75,39 @@ struct RunArgs {
     /// Write the results to this file, as JSON
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Draw the results to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct RecordArgs {
+    /// The scenario, such as load-tests/scenarios/throughput.toml
+    scenario: PathBuf,
+    /// The file
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Events of the request [default: those of the scenario]
+    #[arg(long, value_name = "N")]
+    events: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+struct CompareArgs {
+    /// The scenarios, such as load-tests/scenarios/throughput.toml, one run each
+    #[arg(required = true)]
+    scenarios: Vec<PathBuf>,
+    /// Write the results to this folder, as NAME.json and NAME.svg
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
     /// The collector to measure [default: the release build of this repository, built when it is not there]
     #[arg(long, value_name = "FILE")]
     assent_binary: Option<PathBuf>,
@@ -73,6 +120,8 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Guard { parent, command } => Err(guard::become_collector(parent, &command).into()),
         Command::Run(args) => run::start(&args),
+        Command::Compare(args) => run::compare(&args),
+        Command::Record(args) => record::record(&args),
     };
     match ended {
         Ok(true) => ExitCode::SUCCESS,

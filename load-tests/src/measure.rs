@@ -24,6 +24,24 @@ impl Process {
     pub(crate) fn runs(self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.started == self.started && !matches!(stat.state, 'Z' | 'X'))
     }
+
+    /// What is resident now, in bytes.
+    fn resident(self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        Some(field(&status, "VmRSS:")? * 1024)
+    }
+
+    /// Has its peak memory begin anew at what is resident now, where that is allowed.
+    pub(crate) fn forget_peak(self) {
+        // Where it is not, the peak is that of its whole life.
+        let _ = fs::write(format!("/proc/{}/clear_refs", self.pid), "5");
+    }
+
+    /// What several have used together; `None` when one is gone, or there are none.
+    pub(crate) fn sum(processes: &[Self]) -> Option<Usage> {
+        let each: Option<Vec<_>> = processes.iter().map(|process| Usage::of(*process)).collect();
+        each?.into_iter().reduce(Usage::plus)
+    }
 }
 
 /// What a process, or several, have used since they began.
@@ -86,11 +104,16 @@ impl Family {
         Some(Self { collector: Process::of(collector)?, clickhouse: descendants(collector) })
     }
 
+    /// What the collector, and ClickHouse, have resident; `None` when one is gone.
+    pub(crate) fn resident(&self) -> Option<(u64, u64)> {
+        let clickhouse: Option<u64> = self.clickhouse.iter().map(|process| process.resident()).sum();
+        Some((self.collector.resident()?, clickhouse?))
+    }
+
     pub(crate) fn usage(&self) -> Option<FamilyUsage> {
-        let clickhouse: Option<Vec<_>> = self.clickhouse.iter().map(|process| Usage::of(*process)).collect();
         Some(FamilyUsage {
             collector: Usage::of(self.collector)?,
-            clickhouse: clickhouse?.into_iter().reduce(Usage::plus)?,
+            clickhouse: Process::sum(&self.clickhouse)?,
             generator: Usage::of(Process::of(std::process::id())?)?,
         })
     }

@@ -1,57 +1,125 @@
-//! A run, from the scenario to the verdict.
+//! Runs, from the scenarios to the verdicts.
 
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    pin::Pin,
 };
 
-use anyhow::{Context as _, anyhow, ensure};
-use tempfile::TempDir;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-    time::Instant,
-};
+use anyhow::{Context as _, anyhow};
+use tokio::task::JoinSet;
 
 use crate::{
-    RunArgs, binary,
+    Common, CompareArgs, RunArgs,
+    baseline::{self, Baseline},
+    binary, chart,
     collector::{Collector, Endpoints},
-    consent,
-    generate::{Batches, people},
+    data_dir::DataDir,
     machine::Machine,
-    measure::Family,
-    progress::{Counters, Lines, say},
+    play::play,
+    progress::say,
     report::{Measured, Report},
     scenario::Scenario,
-    send::send,
+    signals::stop_signal,
     tenants::Tenants,
-    visible::ClickHouse,
-    wire::Connection,
 };
+
+/// Where the results of a run go, besides the screen.
+#[derive(Default)]
+struct Out {
+    json: Option<PathBuf>,
+    svg: Option<PathBuf>,
+}
 
 /// Plays a scenario and prints the results. Answers whether everything arrived as it should.
 pub(crate) fn start(args: &RunArgs) -> anyhow::Result<bool> {
     let scenario = Scenario::read(&args.scenario)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    // On the main thread, as the collector's guard needs it.
-    let report = runtime.block_on(run(args, scenario))?;
-    let mut out = std::io::stdout().lock();
-    out.write_all(report.to_string().as_bytes()).context("cannot print the results")?;
-    Ok(report.failures.is_empty())
+    let out = Out { json: args.out.clone(), svg: args.svg.clone() };
+    all(&args.common, vec![(scenario, out)], Baselines::None)
 }
 
-async fn run(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
-    let mut signals = JoinSet::new();
-    let stop = stop_signal(&mut signals)?;
-    tokio::pin!(stop);
-    let interrupted = || anyhow!("interrupted");
-
-    let binary = tokio::select! {
-        binary = binary::find(args.assent_binary.as_deref()) => binary?,
-        () = &mut stop => return Err(interrupted()),
+/// Plays scenarios, one after the other, each followed by the baseline, and prints the results.
+pub(crate) fn compare(args: &CompareArgs) -> anyhow::Result<bool> {
+    if let Some(folder) = &args.out {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let out = |name: &str| match &args.out {
+        Some(folder) => {
+            let file = |kind: &str| Some(folder.join(format!("{name}.{kind}")));
+            Out { json: file("json"), svg: file("svg") }
+        }
+        None => Out::default(),
     };
-    let data = DataDir::new(args.data_dir.as_deref())?;
+    // All of them before the first starts.
+    let read = |path: &PathBuf| {
+        let scenario = Scenario::read(path)?;
+        let out = out(&scenario.name);
+        Ok((scenario, out))
+    };
+    let scenarios = args.scenarios.iter().map(read).collect::<anyhow::Result<_>>()?;
+    all(&args.common, scenarios, Baselines::AfterEach)
+}
+
+/// Whether ClickHouse is measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Baselines {
+    None,
+    AfterEach,
+}
+
+fn all(common: &Common, scenarios: Vec<(Scenario, Out)>, baselines: Baselines) -> anyhow::Result<bool> {
+    raise_open_files();
+    // One thread, which is enough and wakes no other; the main one, as the collector's guard needs it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = JoinSet::new();
+        let mut stop: Stop = Box::pin(stop_signal(&mut signals)?);
+        let binary = tokio::select! {
+            binary = binary::find(common.assent_binary.as_deref()) => binary?,
+            () = &mut stop => return Err(interrupted()),
+        };
+        let mut good = true;
+        let several = scenarios.len() > 1;
+        for (scenario, out) in scenarios {
+            // Each run has a folder of its own.
+            let data_dir = common.data_dir.as_ref();
+            let data_dir =
+                data_dir.map(|folder| if several { folder.join(&scenario.name) } else { folder.clone() });
+            let report = run(&binary, data_dir.as_deref(), scenario, baselines, &mut stop).await?;
+            publish(&report, &out)?;
+            good &= report.failures.is_empty();
+        }
+        Ok(good)
+    })
+}
+
+type Stop = Pin<Box<dyn Future<Output = ()>>>;
+
+fn interrupted() -> anyhow::Error {
+    anyhow!("interrupted")
+}
+
+fn publish(report: &Report, out: &Out) -> anyhow::Result<()> {
+    if let Some(path) = &out.json {
+        let json = serde_json::to_vec_pretty(report)?;
+        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = &out.svg {
+        std::fs::write(path, chart::draw(report))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let mut screen = std::io::stdout().lock();
+    screen.write_all(report.to_string().as_bytes()).context("cannot print the results")
+}
+
+async fn run(
+    binary: &Path,
+    data_dir: Option<&Path>,
+    scenario: Scenario,
+    baselines: Baselines,
+    stop: &mut Stop,
+) -> anyhow::Result<Report> {
+    let data = DataDir::new(data_dir)?;
     let machine = Machine::this(&data.path);
     if machine.filesystem == "tmpfs" {
         say("the data folder lies in memory, where an fsync costs nothing; give --data-dir on a disk");
@@ -59,22 +127,22 @@ async fn run(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
 
     say("starting the collector (the first start fetches a ClickHouse)");
     let tenants = Tenants::new(&scenario);
-    let mut collector = Collector::spawn(&binary, &data.path, &tenants.configure(&scenario))?;
+    let mut collector = Collector::spawn(binary, &data.path, &tenants.configure(&scenario))?;
     let pid = collector.pid();
     let played = async {
         let endpoints = collector.ready().await?;
         tokio::select! {
-            measured = play(&scenario, &tenants, endpoints, pid) => measured,
+            measured = measure(&scenario, &tenants, endpoints, pid, baselines, &data.path) => measured,
             died = collector.died() => Err(died),
         }
     };
     let (measured, was_interrupted) = tokio::select! {
         measured = played => (measured, false),
-        () = &mut stop => (Err(interrupted()), true),
+        () = stop => (Err(interrupted()), true),
     };
     // However it went, nothing stays behind.
     let stopped = collector.stop().await;
-    let measured = match measured {
+    let (measured, baseline) = match measured {
         Ok(measured) => measured,
         Err(error) => {
             if !was_interrupted {
@@ -84,128 +152,44 @@ async fn run(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
         }
     };
 
-    let mut report = Report::new(scenario, machine, measured);
+    let mut report = Report::new(scenario, machine, measured, baseline);
     if let Err(error) = stopped {
         report.failures.push(format!("{error:#}"));
     }
     if !report.failures.is_empty() {
         data.keep();
     }
-    if let Some(path) = &args.out {
-        let json = serde_json::to_vec_pretty(&report)?;
-        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
-    }
     Ok(report)
 }
 
 /// Everything between a collector's readiness and its end.
-async fn play(
+async fn measure(
     scenario: &Scenario,
     tenants: &Tenants,
     endpoints: Endpoints,
     pid: u32,
-) -> anyhow::Result<Measured> {
-    let people = Arc::new(people(scenario));
-    let batches = Batches::start(scenario, Arc::clone(&people))?;
-    say(&format!("{} people answer about consent", people.len()));
-    let mut changes = 0;
-    let mut senders = Vec::new();
-    for tenant in tenants.iter() {
-        let api_key = tenant.api_key.as_deref();
-        // The same people for each tenant, under other pseudonyms.
-        changes += consent::answer(endpoints.grpc, &people, api_key).await?;
-        let mut connections = Vec::new();
-        for _ in 0..scenario.connections {
-            connections.push(Connection::open(endpoints.grpc, scenario.compression, api_key).await?);
+    baselines: Baselines,
+    data_dir: &Path,
+) -> anyhow::Result<(Measured, Option<Baseline>)> {
+    let measured = play(scenario, tenants, endpoints, pid).await?;
+    let baseline = match baselines {
+        Baselines::None => None,
+        Baselines::AfterEach => {
+            let folder = data_dir.join("baseline");
+            Some(baseline::measure(endpoints.clickhouse_http, pid, &folder).await?)
         }
-        senders.push(connections);
-    }
-    batches.filled().await;
-
-    let family = Family::of(pid);
-    let usage = || family.as_ref().and_then(Family::usage);
-    let before = usage();
-    say(&format!("sending {} events at {}", scenario.events(), scenario.rate));
-    let counters = Arc::new(Counters::default());
-    let lines = Lines::start(Arc::clone(&counters), scenario.events());
-    let tally = send(scenario, tenants, &senders, batches, &counters).await?;
-    drop(lines);
-
-    say("waiting for the last row");
-    let clickhouse = ClickHouse::new(endpoints.clickhouse_http);
-    let deadline = Instant::now() + scenario.visible_timeout.0;
-    let visible = clickhouse.wait_for_rows(tally.acknowledged_events, deadline).await?;
-    // Before the counting, which is no part of the load.
-    let after = usage();
-    let landed = clickhouse.landed(tally.acknowledged_events, deadline).await?;
-    let usage = after.zip(before).map(|(after, before)| after.since(before));
-    Ok(Measured { changes, tally, visible, landed, usage })
+    };
+    Ok((measured, baseline))
 }
 
-/// Where spool and database lie.
-struct DataDir {
-    path: PathBuf,
-    temporary: Option<TempDir>,
-}
+/// Each connection is an open file, of which a process may have 1,024 unless it asks for more.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-impl DataDir {
-    fn new(given: Option<&Path>) -> anyhow::Result<Self> {
-        if let Some(path) = given {
-            std::fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
-            let empty = std::fs::read_dir(path)?.next().is_none();
-            ensure!(
-                empty,
-                "{} is not empty (--data-dir); rows of another run would be counted",
-                path.display()
-            );
-            return Ok(Self { path: path.canonicalize()?, temporary: None });
-        }
-        // Beside this program is a disk, as a rule; the folder for temporary files often lies in memory.
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("load-test-");
-        let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
-        let folder = match beside.map(|folder| builder.tempdir_in(folder)) {
-            Some(Ok(folder)) => folder,
-            _ => builder.tempdir().context("cannot create a folder for the data")?,
-        };
-        Ok(Self { path: folder.path().canonicalize()?, temporary: Some(folder) })
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        // Who needs more learns it when a connection cannot be opened.
+        say("the limit on open files cannot be raised");
     }
-
-    /// Leaves a temporary folder for whoever wants to know what went wrong.
-    fn keep(mut self) {
-        if let Some(folder) = self.temporary.take() {
-            say(&format!("logs and data are kept in {}", folder.keep().display()));
-        }
-    }
-}
-
-/// Resolves at the first SIGTERM or SIGINT; a second one ends this program at once, and the collector with it.
-fn stop_signal(tasks: &mut JoinSet<()>) -> anyhow::Result<impl Future<Output = ()> + use<>> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let (first, stop) = tokio::sync::oneshot::channel();
-    tasks.spawn(async move {
-        let mut first = Some(first);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            match first.take() {
-                Some(first) => {
-                    say("stopping");
-                    // Nobody waits any more when the run is over.
-                    let _ = first.send(());
-                }
-                #[allow(clippy::disallowed_methods, reason = "whoever asks twice wants no waiting")]
-                None => std::process::exit(130),
-            }
-        }
-    });
-    Ok(async move {
-        if stop.await.is_err() {
-            // The task ends with the run alone.
-            std::future::pending::<()>().await;
-        }
-    })
 }

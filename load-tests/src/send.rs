@@ -9,28 +9,27 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    generate::{Batch, Batches},
+    generate::{Batch, Pool},
     progress::Counters,
     scenario::{Retry, Scenario},
     schedule::{Timetable, Timing},
     tally::{Ending, Failure, Sent, Tally},
     tenants::Tenants,
-    wire::Connection,
+    wire::Sender,
 };
 
-/// Sends everything that `batches` gives, each request over one of its tenant's connections, and waits for
-/// every answer.
+/// Sends the timetable's requests, each over one of its tenant's connections, and waits for every answer.
 pub(crate) async fn send(
     scenario: &Scenario,
     tenants: &Tenants,
-    senders: &[Vec<Connection>],
-    mut batches: Batches,
+    senders: &[Vec<Sender>],
+    mut pool: Pool,
     counters: &Arc<Counters>,
 ) -> anyhow::Result<Tally> {
     let timetable = Timetable::new(scenario);
@@ -45,11 +44,8 @@ pub(crate) async fn send(
 
     for request in 0..timetable.requests() {
         let tenant = tenants.of_request(request);
-        let connection =
+        let sender =
             senders.get_mut(tenant).and_then(Iterator::next).context("a tenant has no connection")?;
-        let Some(batch) = batches.next().await else {
-            bail!("the generator ended before the last request");
-        };
         let due = start + timetable.offset(request);
         tokio::time::sleep_until(due).await;
         let place = Arc::clone(&places).acquire_owned();
@@ -58,12 +54,13 @@ pub(crate) async fn send(
             break;
         };
         let place = place.context("the semaphore is never closed")?;
+        let batch = pool.next()?;
         counters.sent.fetch_add(u64::from(batch.events), Ordering::Relaxed);
         let calm = timetable.calm_offset(request);
-        let (connection, counters) = (connection.clone(), Arc::clone(counters));
+        let (sender, counters) = (sender.clone(), Arc::clone(counters));
         under_way.spawn(async move {
             let sent = Instant::now();
-            let (ending, failures) = deliver(&connection, &batch, policy).await;
+            let (ending, failures) = deliver(&sender, &batch, policy).await;
             drop(place);
             if let Ending::Answered { accepted, .. } = &ending {
                 counters.acknowledged.fetch_add(u64::from(*accepted), Ordering::Relaxed);
@@ -78,7 +75,6 @@ pub(crate) async fn send(
     while let Some(sent) = under_way.join_next().await {
         tally.add(sent.context("a sending task failed")?);
     }
-    tally.starved = batches.starved();
     Ok(tally)
 }
 
@@ -89,10 +85,10 @@ struct Policy {
 }
 
 /// One request, with its retries.
-async fn deliver(connection: &Connection, batch: &Batch, policy: Policy) -> (Ending, Vec<Failure>) {
+async fn deliver(sender: &Sender, batch: &Batch, policy: Policy) -> (Ending, Vec<Failure>) {
     let mut failures = Vec::new();
     for attempt in 1..=policy.retry.max_attempts {
-        let call = connection.collect(batch.encoded.clone());
+        let call = sender.collect(batch.framed.clone());
         let status = match tokio::time::timeout(policy.timeout, call).await {
             Ok(Ok(answer)) => {
                 let rejected = answer.rejected.iter().map(|it| it.reason()).collect();

@@ -10,7 +10,9 @@ use tonic::Code;
 
 use crate::{
     generate::Batch,
+    lag::Acknowledged,
     schedule::Timing,
+    slow::Slow,
     tenants::{Tenant, Tenants},
 };
 
@@ -70,6 +72,7 @@ pub(crate) struct Sent {
     events: u32,
     eligible: u32,
     bytes: usize,
+    text_bytes: u32,
     tenant: usize,
     /// How far into the calm phase it was due.
     calm: Option<Duration>,
@@ -87,11 +90,11 @@ impl Sent {
         ending: Ending,
         failures: Vec<Failure>,
     ) -> Self {
-        let Batch { encoded, events, eligible } = batch;
         Self {
-            events: *events,
-            eligible: *eligible,
-            bytes: encoded.len(),
+            events: batch.events,
+            eligible: batch.eligible,
+            bytes: batch.message_bytes,
+            text_bytes: batch.text_bytes,
             tenant,
             calm,
             timing,
@@ -119,6 +122,8 @@ pub(crate) struct Tally {
     pub(crate) given_up_requests: u64,
     pub(crate) sent_events: u64,
     pub(crate) acknowledged_events: u64,
+    /// The same, by when.
+    pub(crate) acknowledged: Acknowledged,
     pub(crate) rejected: BTreeMap<&'static str, u64>,
     /// Events of requests that were given up, though they may have been taken.
     pub(crate) doubtful_events: u64,
@@ -127,6 +132,7 @@ pub(crate) struct Tally {
     /// Acknowledged events whose author's answer makes them eligible; all of a request's, where some were rejected.
     pub(crate) eligible_events: u64,
     pub(crate) request_bytes: u64,
+    pub(crate) text_bytes: u64,
     pub(crate) failed_attempts: BTreeMap<String, u64>,
     /// Of the failed attempts, those that are no RESOURCE_EXHAUSTED with a time to come back.
     pub(crate) imprecise_refusals: u64,
@@ -134,8 +140,6 @@ pub(crate) struct Tally {
     /// How far into the calm phase the last request was due of which an attempt failed.
     pub(crate) last_refused_in_calm: Option<Duration>,
     pub(crate) retries: u64,
-    /// How often the generator was late.
-    pub(crate) starved: u64,
     /// From when a request was due to its acknowledgement.
     pub(crate) latency_us: Histogram<u64>,
     /// The same of the calm phase alone.
@@ -152,7 +156,6 @@ impl TenantTally {
 
 impl Tally {
     pub(crate) fn new(start: Instant, tenants: &Tenants) -> anyhow::Result<Self> {
-        let histogram = || Histogram::new_with_bounds(1, MAX_LATENCY_US, DIGITS);
         Ok(Self {
             start,
             last_answer: start,
@@ -161,28 +164,30 @@ impl Tally {
             given_up_requests: 0,
             sent_events: 0,
             acknowledged_events: 0,
+            acknowledged: Acknowledged::default(),
             rejected: BTreeMap::new(),
             doubtful_events: 0,
             repeated_events: 0,
             eligible_events: 0,
             request_bytes: 0,
+            text_bytes: 0,
             failed_attempts: BTreeMap::new(),
             imprecise_refusals: 0,
             by_tenant: tenants.iter().map(TenantTally::new).collect(),
             last_refused_in_calm: None,
             retries: 0,
-            starved: 0,
-            latency_us: histogram()?,
-            calm_latency_us: histogram()?,
-            lag_us: histogram()?,
+            latency_us: latencies()?,
+            calm_latency_us: latencies()?,
+            lag_us: latencies()?,
         })
     }
 
     pub(crate) fn add(&mut self, sent: Sent) {
-        let Sent { events, eligible, bytes, tenant, calm, timing, ending, failures } = sent;
+        let Sent { events, eligible, bytes, text_bytes, tenant, calm, timing, ending, failures } = sent;
         self.requests += 1;
         self.sent_events += u64::from(events);
         self.request_bytes += bytes as u64;
+        self.text_bytes += u64::from(text_bytes);
         self.last_answer = self.last_answer.max(timing.answered);
         let failed = failures.len() as u64;
         let doubt = failures.iter().any(|failure| failure.leaves_doubt());
@@ -205,6 +210,8 @@ impl Tally {
             Ending::Answered { accepted, rejected } => {
                 self.retries += failed;
                 self.acknowledged_events += u64::from(accepted);
+                let since_start = timing.answered.saturating_duration_since(self.start);
+                self.acknowledged.add(since_start, accepted);
                 self.eligible_events += u64::from(eligible);
                 if doubt {
                     self.repeated_events += u64::from(accepted);
@@ -228,9 +235,25 @@ impl Tally {
         }
     }
 
+    /// Adds what slow clients sent, but for their latencies.
+    pub(crate) fn add_slow(&mut self, slow: Slow, now: Instant) {
+        self.acknowledged_events += slow.acknowledged_events;
+        self.eligible_events += slow.eligible_events;
+        self.doubtful_events += slow.doubtful_events;
+        self.sent_events += slow.acknowledged_events + slow.doubtful_events;
+        self.request_bytes += slow.bytes;
+        self.text_bytes += slow.text_bytes;
+        self.last_answer = self.last_answer.max(now);
+    }
+
     pub(crate) fn rejected_events(&self) -> u64 {
         self.rejected.values().sum()
     }
+}
+
+/// A histogram of latencies in microseconds.
+pub(crate) fn latencies() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, MAX_LATENCY_US, DIGITS)?)
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -244,7 +267,13 @@ mod tests {
     use crate::scenario::Scenario;
 
     fn sent(ending: Ending, failures: Vec<Failure>) -> Sent {
-        let batch = Batch { encoded: vec![0; 500].into(), events: 10, eligible: 6 };
+        let batch = Batch {
+            framed: vec![0; 505].into(),
+            message_bytes: 500,
+            events: 10,
+            eligible: 6,
+            text_bytes: 200,
+        };
         let due = Instant::now();
         let ms = Duration::from_millis;
         let timing = Timing { due, sent: due + ms(20), answered: due + ms(25) };

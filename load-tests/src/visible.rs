@@ -8,12 +8,13 @@ use tokio::time::Instant;
 
 use crate::http::Http;
 
-/// The pause between two looks. A look asks for a number that ClickHouse has at hand.
-const LOOK: Duration = Duration::from_millis(25);
 /// The pause between two counts of distinct ids, which read the whole column.
 const COUNT: Duration = Duration::from_millis(500);
+/// About half a gigabyte of ids.
+const IDS_AT_A_TIME: u64 = 10_000_000;
 
 /// A reader of the collector's database.
+#[derive(Clone)]
 pub(crate) struct ClickHouse {
     http: Http,
     addr: SocketAddr,
@@ -34,36 +35,43 @@ pub(crate) struct Landed {
     pub(crate) scope_affiliates: u64,
 }
 
+/// From an event's receipt to its seal, by the collector's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SealLag {
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    pub(crate) max_us: u64,
+}
+
 impl ClickHouse {
     pub(crate) fn new(addr: SocketAddr) -> Self {
         Self { http: Http::new(), addr }
     }
 
-    /// Waits until there are as many rows as events were acknowledged. The answer is when that was seen; `None` when
-    /// it was not in time.
-    pub(crate) async fn wait_for_rows(
-        &self,
-        acknowledged: u64,
-        deadline: Instant,
-    ) -> anyhow::Result<Option<Instant>> {
-        loop {
-            let [rows] = self.numbers("SELECT count() FROM events").await?;
-            let now = Instant::now();
-            if rows >= acknowledged {
-                return Ok(Some(now));
-            }
-            if now >= deadline {
-                return Ok(None);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+    /// How many rows can be read.
+    pub(crate) async fn rows(&self) -> anyhow::Result<u64> {
+        let [rows] = self.numbers("SELECT count() FROM events").await?;
+        Ok(rows)
+    }
+
+    /// How long events waited until they were sealed.
+    pub(crate) async fn seal_lag(&self) -> anyhow::Result<SealLag> {
+        let [p50_us, p99_us, max_us] = self
+            .numbers(
+                "SELECT toUInt64(quantileTDigest(0.5)(lag)), toUInt64(quantileTDigest(0.99)(lag)), toUInt64(max(lag)) FROM \
+                 (SELECT greatest(0, toUnixTimestamp64Micro(sealed_at) - toUnixTimestamp64Micro(received_at)) AS lag \
+                 FROM events)",
+            )
+            .await?;
+        Ok(SealLag { p50_us, p99_us, max_us })
     }
 
     /// Counts everything, once all acknowledged events are there or the deadline has passed: rows that are there
     /// twice can hide others that are missing.
     pub(crate) async fn landed(&self, acknowledged: u64, deadline: Instant) -> anyhow::Result<Landed> {
         loop {
-            let [rows, distinct] = self.numbers("SELECT count(), uniqExact(event_id) FROM events").await?;
+            let rows = self.rows().await?;
+            let distinct = self.distinct(rows).await?;
             if distinct < acknowledged && Instant::now() < deadline {
                 tokio::time::sleep(COUNT).await;
                 continue;
@@ -84,8 +92,22 @@ impl ClickHouse {
         }
     }
 
+    /// Counts different ids, a part of them at a time: the set of those seen lies in ClickHouse's memory.
+    async fn distinct(&self, rows: u64) -> anyhow::Result<u64> {
+        let parts = rows.div_ceil(IDS_AT_A_TIME).max(1);
+        let mut distinct = 0;
+        for part in 0..parts {
+            let query = format!(
+                "SELECT uniqExact(event_id) FROM events WHERE toUInt128(event_id) % {parts} = {part}"
+            );
+            let [of_part] = self.numbers(&query).await?;
+            distinct += of_part;
+        }
+        Ok(distinct)
+    }
+
     async fn numbers<const N: usize>(&self, query: &str) -> anyhow::Result<[u64; N]> {
-        let answer = self.http.post(self.addr, "/?database=assent", query.to_owned()).await;
+        let answer = self.http.read(self.addr, "/?database=assent", query.to_owned()).await;
         parse(&answer.with_context(|| format!("ClickHouse does not answer: {query}"))?)
     }
 }

@@ -81,6 +81,7 @@ fn what_goes_on_beside_the_load_is_checked_too() {
             ("[consent_churn]", "[[tenant]]\nname = \"one\"\nshare = 1.0\n\n[consent_churn]"),
         ],
     );
+    refused(THROUGHPUT, &[("look_every = \"250ms\"", "look_every = \"5ms\""), ("\"250ms\"", "\"6s\"")]);
     let connections = include_str!("../../scenarios/connections.toml");
     refused(connections, &[("connections = 10000", "connections = 20001")]);
     let streams = include_str!("../../scenarios/streams.toml");

@@ -62,7 +62,7 @@ pub(crate) async fn play(
     ));
     let counters = Arc::new(Counters::default());
     let lines = Lines::start(Arc::clone(&counters), scenario.events());
-    let rows = Rows::watch(clickhouse.clone());
+    let rows = Rows::watch(clickhouse.clone(), scenario.look_every.0);
     let memory = Memory::watch(family.clone());
     let before = usage();
     let sending = send(scenario, tenants, &senders, pool, &counters);

@@ -152,7 +152,13 @@ async fn run(
         }
     };
 
+    // Without a baseline, the run is what it was.
+    let (baseline, no_baseline) = match baseline.transpose() {
+        Ok(baseline) => (baseline, None),
+        Err(error) => (None, Some(format!("there is no baseline: {error:#}"))),
+    };
     let mut report = Report::new(scenario, machine, measured, baseline);
+    report.failures.extend(no_baseline);
     if let Err(error) = stopped {
         report.failures.push(format!("{error:#}"));
     }
@@ -170,13 +176,13 @@ async fn measure(
     pid: u32,
     baselines: Baselines,
     data_dir: &Path,
-) -> anyhow::Result<(Measured, Option<Baseline>)> {
+) -> anyhow::Result<(Measured, Option<anyhow::Result<Baseline>>)> {
     let measured = play(scenario, tenants, endpoints, pid).await?;
     let baseline = match baselines {
         Baselines::None => None,
         Baselines::AfterEach => {
             let folder = data_dir.join("baseline");
-            Some(baseline::measure(endpoints.clickhouse_http, pid, &folder).await?)
+            Some(baseline::measure(endpoints.clickhouse_http, pid, &folder).await)
         }
     };
     Ok((measured, baseline))

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 mod figures;
 mod table;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub(crate) use figures::Cost;

@@ -15,6 +15,8 @@ const MAX_CHANGES_PER_SECOND: u32 = 10_000;
 const MAX_IN_FLIGHT: u32 = 4_096;
 const MAX_PEOPLE: u32 = 100_000;
 const MAX_TEXT_BYTES: u64 = 64 << 10;
+const MIN_LOOK: Duration = Duration::from_millis(10);
+const MAX_LOOK: Duration = Duration::from_secs(5);
 const MAX_ATTEMPTS: u32 = 100;
 
 impl Scenario {
@@ -35,6 +37,11 @@ impl Scenario {
         rule(!self.duration.0.is_zero(), "duration", "is zero")?;
         rule(self.duration.0 <= MAX_DURATION, "duration", "is longer than an hour")?;
         rule(!self.request_timeout.0.is_zero(), "request_timeout", "is zero")?;
+        rule(
+            (MIN_LOOK..=MAX_LOOK).contains(&self.look_every.0),
+            "look_every",
+            "is not between 10 ms, which keeps ClickHouse busy, and 5 s, which sees nothing",
+        )?;
         if let Some(calm) = self.calm {
             rule(!calm.duration.0.is_zero(), "calm.duration", "is zero")?;
             rule(calm.duration.0 <= MAX_DURATION, "calm.duration", "is longer than an hour")?;

@@ -51,6 +51,9 @@ pub(crate) struct Scenario {
     /// `duration`.
     #[serde(default = "default_visible_timeout")]
     pub(crate) visible_timeout: Span,
+    /// The pause between two looks at how many rows can be read.
+    #[serde(default = "default_look_every")]
+    pub(crate) look_every: Span,
     pub(crate) consent: ConsentMix,
     #[serde(default)]
     pub(crate) retry: Retry,
@@ -217,6 +220,9 @@ const fn default_seed() -> u64 {
 }
 const fn default_request_timeout() -> Span {
     Span(Duration::from_secs(10))
+}
+const fn default_look_every() -> Span {
+    Span(Duration::from_millis(50))
 }
 const fn default_visible_timeout() -> Span {
     Span(Duration::from_secs(30))

@@ -1,9 +1,9 @@
 //! How long after its acknowledgement an event can be read, told from two curves.
 //!
-//! Nobody follows a single event: that would cost more than the event. Instead, the *n*-th acknowledged event is put beside
-//! the moment when *n* rows could be read first. Events become visible about in the order in which they were acknowledged
-//! (the spool is read in order, and an insert is a few seconds' worth at most), so the difference is that event's lag, give or
-//! take the order within an insert.
+//! Nobody follows a single event: that would cost more than the event. Instead, the *n*-th acknowledged event is
+//! put beside the moment when *n* rows could be read first. Events become visible about in the order in which they
+//! were acknowledged (the spool is read in order, and an insert is a few seconds' worth at most), so the difference
+//! is that event's lag, give or take the order within an insert.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -65,7 +65,8 @@ impl Acknowledged {
         lags
     }
 
-    /// The lag of the newest row at each look that saw one; of many looks, the worst in each of [`MAX_POINTS`] stretches.
+    /// The lag of the newest row at each look that saw one; of many looks, the worst in each of [`MAX_POINTS`]
+    /// stretches.
     #[allow(clippy::cast_precision_loss, reason = "milliseconds of a run are far below 2^53")]
     pub(crate) fn over_time(&self, start: Instant, seen: &[Seen]) -> Vec<LagPoint> {
         let mut points = Vec::new();

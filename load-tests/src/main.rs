@@ -1,8 +1,9 @@
 //! `load-tests run SCENARIO.toml`: sends events to a real collector on a fixed timetable and measures what it
-//! costs. docs/load-tests.md says what the figures mean.
+//! costs; `compare` also has ClickHouse alone load the same rows. docs/load-tests.md says what the figures mean.
 //!
 //! ```text
-//! scenario ▸ collector (child process, with its ClickHouse) ▸ consent ▸ generate ▸ send ▸ visible ▸ report
+//! scenario ▸ collector (child process, with its ClickHouse) ▸ consent ▸ generate ▸ send ▸ visible ▸ baseline
+//!          ▸ report; beside the sending: watch, slow clients, churn
 //! ```
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};

@@ -32,6 +32,8 @@ thread_local! {
     /// Where LZ4 notes what it has seen. Always the large one: a small one becomes large with the first long piece, and
     /// then the same bytes would be compressed to others.
     static TABLE: RefCell<CompressTable> = RefCell::new(CompressTable::large());
+    /// Where LZ4 writes: it needs room for the worst case, which nobody has to clear or hold each time.
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Bytes that are no compressed frames, or hold more than they may.
@@ -67,31 +69,35 @@ pub enum CompressedError {
 pub fn compress(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     compress_into(&mut out, raw);
-    // The room for the worst case is several times what is used, and these bytes may be held for long.
-    out.shrink_to_fit();
     out
 }
 
 /// Appends the bytes as compressed frames. The same bytes always make the same frames.
 pub fn compress_into(out: &mut Vec<u8>, raw: &[u8]) {
-    TABLE.with_borrow_mut(|table| raw.chunks(PIECE_BYTES).for_each(|piece| put_frame(out, piece, table)));
+    TABLE.with_borrow_mut(|table| {
+        ROOM.with_borrow_mut(|room| {
+            raw.chunks(PIECE_BYTES).for_each(|piece| put_frame(out, piece, table, room))
+        });
+    });
 }
 
-fn put_frame(out: &mut Vec<u8>, piece: &[u8], table: &mut CompressTable) {
-    let start = out.len();
-    let lz4 = start + CHECKSUM_BYTES + HEADER_BYTES;
-    out.resize(lz4 + get_maximum_output_size(piece.len()), 0);
-    match compress_into_with_table(piece, &mut out[lz4..], table) {
-        Ok(len) => out.truncate(lz4 + len),
-        Err(error) => unreachable!("there is room for the worst case: {error}"),
+fn put_frame(out: &mut Vec<u8>, piece: &[u8], table: &mut CompressTable, room: &mut Vec<u8>) {
+    let worst = HEADER_BYTES + get_maximum_output_size(piece.len());
+    if room.len() < worst {
+        room.resize(worst, 0);
     }
-    let (checksum, hashed) = out[start..].split_at_mut(CHECKSUM_BYTES);
+    let lz4_len = match compress_into_with_table(piece, &mut room[HEADER_BYTES..], table) {
+        Ok(len) => len,
+        Err(error) => unreachable!("there is room for the worst case: {error}"),
+    };
+    let hashed = &mut room[..HEADER_BYTES + lz4_len];
     hashed[0] = METHOD_LZ4;
     // Both are lengths of a piece, a MiB or little more.
     let (frame_len, raw_len) = (hashed.len() as u32, piece.len() as u32);
     hashed[1..5].copy_from_slice(&frame_len.to_le_bytes());
     hashed[5..9].copy_from_slice(&raw_len.to_le_bytes());
-    checksum.copy_from_slice(&checksum_of(hashed));
+    out.extend_from_slice(&checksum_of(hashed));
+    out.extend_from_slice(hashed);
 }
 
 fn checksum_of(hashed: &[u8]) -> [u8; CHECKSUM_BYTES] {

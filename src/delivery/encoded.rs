@@ -73,8 +73,6 @@ impl EventBatch {
         }
         let mut block = Vec::new();
         rows.drain_into(&mut block);
-        // The room for the worst case, which compressing needs, would wait with it.
-        block.shrink_to_fit();
         EncodedEvents(Encoded::Block(block))
     }
 }

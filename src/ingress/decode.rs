@@ -287,7 +287,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn text(&mut self, kind: Kind) -> Result<&'a str, DecodeError> {
-        std::str::from_utf8(self.bytes(kind)?).map_err(|_| DecodeError)
+        simdutf8::basic::from_utf8(self.bytes(kind)?).map_err(|_| DecodeError)
     }
 
     fn skip(&mut self, field: u32, kind: Kind, depth: u32) -> Result<(), DecodeError> {

@@ -89,15 +89,16 @@ impl Pipeline {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let decide = self.consent.at(now);
+        let mut last = None;
         for (index, event) in (0_u32..).zip(received) {
             let event_id = event.event_id;
             let valid =
                 self.validator.check_index(index).and_then(|()| self.validator.validate(tenant, event, now));
             match valid {
                 Ok(valid) => {
-                    let (pseudonymous, author) = self.pseudonymiser.pseudonymise(valid);
+                    let (pseudonymous, author) = self.pseudonymiser.pseudonymise(valid, &mut last);
                     let tagged = tag::tag(pseudonymous, &decide);
-                    take(&self.redactor.redact_event(tagged, author));
+                    take(&self.redactor.redact_event(tagged, &author));
                     outcome.accepted += 1;
                 }
                 Err(Violation { reason, message }) => {

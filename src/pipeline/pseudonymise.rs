@@ -131,13 +131,20 @@ impl Pseudonymiser {
         SubjectId::from_bytes(subject)
     }
 
-    /// Takes the user id out of an event and gives it back for the redactor, which looks for it in
-    /// the texts. Where a client built a session, interaction or suggestion id from the user id, the
-    /// pseudonym takes its place there too: such ids still tie events together.
-    #[must_use]
-    pub fn pseudonymise<'a>(&'a self, valid: Valid<'a>) -> (Pseudonymous<'a>, RawUserId<'a>) {
+    /// Takes the user id out of an event and gives it as what the redactor looks for in the texts. Where a
+    /// client built a session, interaction or suggestion id from the user id, the pseudonym takes its place
+    /// there too: such ids still tie events together. `last` is the person of the event before, who is often
+    /// the same: most requests are of one app, and so of one person.
+    pub(super) fn pseudonymise<'a>(
+        &'a self,
+        valid: Valid<'a>,
+        last: &mut Option<(RawUserId<'a>, SubjectId)>,
+    ) -> (Pseudonymous<'a>, Author<'a>) {
         let Valid { mut context, user_id, mut payload } = valid;
-        let subject_id = self.subject(context.tenant, user_id);
+        let subject_id = match last {
+            Some((same, subject_id)) if *same == user_id => *subject_id,
+            _ => last.insert((user_id, self.subject(context.tenant, user_id))).1,
+        };
         let author = Author::of_event(user_id);
         let suggestion_id = match &mut payload {
             Payload::SuggestionShown { suggestion_id, .. }
@@ -150,7 +157,7 @@ impl Pseudonymiser {
             }
         }
         let pseudonym_key_id = &*self.key_id;
-        (Pseudonymous { context, subject_id, pseudonym_key_id, payload }, user_id)
+        (Pseudonymous { context, subject_id, pseudonym_key_id, payload }, author)
     }
 }
 

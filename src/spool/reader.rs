@@ -25,7 +25,7 @@ use super::{
 };
 
 /// Read from the disk at a time, if there is so much.
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// A read that failed.
 #[derive(Debug, thiserror::Error)]

@@ -131,11 +131,10 @@ impl Redactor {
 
     /// Redacts every free text of an event, its author's user id of 4 bytes and more included.
     #[must_use]
-    pub fn redact_event<'a>(&self, tagged: Tagged<'a>, author: RawUserId<'_>) -> Redacted<'a> {
-        let author = Author::of_event(author);
+    pub(super) fn redact_event<'a>(&self, tagged: Tagged<'a>, author: &Author<'_>) -> Redacted<'a> {
         let mut counts = Counts::default();
         let mut redact = |text: RawText<'a>| {
-            let (text, found) = search(text, Some(&author));
+            let (text, found) = search(text, Some(author));
             counts.merge(found);
             text
         };

@@ -39,6 +39,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_SILENCE: Duration = Duration::from_secs(90);
 /// What clients sent on a connection and nobody has read yet.
 const WINDOW_BYTES: u32 = 1 << 20;
+/// What a client may send in one piece. The least that HTTP/2 allows, 16 KiB, would cut a request of some hundred
+/// events into a dozen, each with a system call and a turn of the connection of its own.
+const MAX_FRAME_BYTES: u32 = 128 << 10;
 /// The largest request of health and reflection, which are open to everybody: names alone.
 const MAX_OPEN_REQUEST_BYTES: usize = 4 << 10;
 /// The largest header list; keys and trace context fit many times over.
@@ -158,6 +161,7 @@ impl Bound {
             .max_concurrent_streams(options.max_concurrent_streams)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
+            .max_frame_size(MAX_FRAME_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(MAX_HEADER_LIST_BYTES);

@@ -1,5 +1,7 @@
 //! A run of frames that goes into one insert, or into several when ClickHouse refuses a part of it.
 
+use bytes::Bytes;
+
 use super::{
     DeliveryError,
     body::{Body, BodyError},
@@ -8,10 +10,21 @@ use super::{
     state::{Narrowed, Plan},
 };
 use crate::{
-    clickhouse::{columns, compressed, native::take_rows},
+    clickhouse::{
+        columns,
+        compressed::{self, CompressedError},
+        native::{join, take_rows},
+    },
     consent::{Decision, EligibilityReason, TrainingScope},
     spool::{Position, Reader},
 };
+
+/// A block of fewer rows is joined with those next to it. ClickHouse takes about 0.8 ms for a block whatever is in
+/// it, which is more than it costs here to decompress, join and compress a few hundred rows (docs/performance.md).
+const SMALL_ROWS: u32 = 400;
+/// Joined blocks have about so many rows, or so many compressed bytes.
+const JOINED_ROWS: u32 = 8_192;
+const JOINED_BYTES: usize = 1 << 20;
 
 /// The limits of a batch. A single frame may exceed them.
 #[derive(Clone, Copy, Debug)]
@@ -82,14 +95,14 @@ impl Batch {
     /// The body of an insert of some of the rows of the plan that describes this batch: its blocks,
     /// one after the other, sealed. The same rows always give the same bytes.
     ///
-    /// A block that is wanted as a whole gets its head and is else sent as it lies in the spool.
+    /// A block that is wanted as a whole gets its head and is else sent as it lies in the spool, if it is not a
+    /// small one among others.
     ///
     /// # Errors
     /// A block, of which only a part is asked for, cannot be taken apart.
     pub(super) fn body(&self, plan: &Plan, rows: RowRange) -> Result<Body, BodyError> {
-        let mut pieces = Vec::with_capacity(2 * self.blocks.len());
+        let mut pieces = Pieces { sealed_at: plan.sealed_at, pieces: Vec::new(), small: Vec::new() };
         let mut narrowed = plan.narrowed.iter().peekable();
-        let mut head = Vec::new();
         let mut first_row = 0;
         for block in &self.blocks {
             let end_row = first_row + block.rows;
@@ -103,25 +116,81 @@ impl Batch {
                 let row = (row - first_row) as usize;
                 (scopes[row], reasons[row]) = (scope as u8, reason as u8);
             }
+            let sealed = Sealed { block, scopes, reasons };
             let wanted = rows.start.max(first_row)..rows.end.min(end_row);
-            if wanted.is_empty() {
-                first_row = end_row;
-                continue;
-            }
             if wanted == (first_row..end_row) {
-                head.clear();
-                columns::put_head(&mut head, block.columns, &scopes, &reasons, plan.sealed_at);
-                pieces.push(compressed::compress(&head).into());
-                pieces.push(block.rest.clone());
-            } else {
-                let native = block.native(&scopes, &reasons, plan.sealed_at)?;
+                pieces.push(sealed);
+            } else if !wanted.is_empty() {
+                pieces.flush();
                 let of_block = wanted.start - first_row..wanted.end - first_row;
-                let part = take_rows(&native, std::slice::from_ref(&of_block))?;
-                pieces.push(compressed::compress(&part).into());
+                let part = take_rows(&sealed.native(plan.sealed_at)?, std::slice::from_ref(&of_block))?;
+                pieces.pieces.push(compressed::compress(&part).into());
             }
             first_row = end_row;
         }
-        Ok(Body::new(pieces))
+        pieces.flush();
+        Ok(Body::new(pieces.pieces))
+    }
+}
+
+/// A block with the scopes and reasons that it is sealed with.
+struct Sealed<'a> {
+    block: &'a Block,
+    scopes: Vec<u8>,
+    reasons: Vec<u8>,
+}
+
+impl Sealed<'_> {
+    fn native(&self, sealed_at: i64) -> Result<Vec<u8>, CompressedError> {
+        self.block.native(&self.scopes, &self.reasons, sealed_at)
+    }
+}
+
+/// A body under way.
+struct Pieces<'a> {
+    sealed_at: i64,
+    pieces: Vec<Bytes>,
+    /// Small blocks that follow one another, not sent yet.
+    small: Vec<Sealed<'a>>,
+}
+
+impl<'a> Pieces<'a> {
+    fn push(&mut self, sealed: Sealed<'a>) {
+        if sealed.block.rows >= SMALL_ROWS {
+            self.flush();
+            return self.whole(&sealed);
+        }
+        self.small.push(sealed);
+        let rows: u32 = self.small.iter().map(|it| it.block.rows).sum();
+        let bytes: usize = self.small.iter().map(|it| it.block.rest.len()).sum();
+        if rows >= JOINED_ROWS || bytes >= JOINED_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Ends a run of small blocks: they are sent as one.
+    fn flush(&mut self) {
+        let small = std::mem::take(&mut self.small);
+        match self.joined(&small) {
+            Some(joined) => self.pieces.push(compressed::compress(&joined).into()),
+            // One block, or some that have not the same columns, of two versions of this program.
+            None => small.iter().for_each(|sealed| self.whole(sealed)),
+        }
+    }
+
+    fn joined(&self, small: &[Sealed<'_>]) -> Option<Vec<u8>> {
+        if small.len() < 2 {
+            return None;
+        }
+        let natives = small.iter().map(|sealed| sealed.native(self.sealed_at)).collect::<Result<Vec<_>, _>>();
+        join(&natives.ok()?).ok()
+    }
+
+    fn whole(&mut self, Sealed { block, scopes, reasons }: &Sealed<'_>) {
+        let mut head = Vec::new();
+        columns::put_head(&mut head, block.columns, scopes, reasons, self.sealed_at);
+        self.pieces.push(compressed::compress(&head).into());
+        self.pieces.push(block.rest.clone());
     }
 }
 

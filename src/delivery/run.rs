@@ -166,7 +166,7 @@ impl Delivery {
         }
         let plan = self.plan(&batch, batch.end.0);
         self.planned = batch.end;
-        let insert = self.insert(&batch, &plan, false)?;
+        let insert = self.insert(batch, &plan, false).await?;
         self.state.plans.push(plan);
         Ok(insert)
     }
@@ -197,7 +197,7 @@ impl Delivery {
             plan = self.plan(&batch, plan.end);
         }
         let repeated = self.inherited.remove(&plan.start);
-        let insert = self.insert(&batch, &plan, repeated)?;
+        let insert = self.insert(batch, &plan, repeated).await?;
         self.state.plans[at] = plan;
         self.move_cursor();
         Ok(insert)
@@ -222,13 +222,17 @@ impl Delivery {
 
     /// What to insert of a plan next; none when it is done. `repeated` says that it may have been
     /// inserted before.
-    fn insert(&self, batch: &Batch, plan: &Plan, repeated: bool) -> Result<Option<Insert>, DeliveryError> {
+    async fn insert(
+        &self,
+        batch: Batch,
+        plan: &Plan,
+        repeated: bool,
+    ) -> Result<Option<Insert>, DeliveryError> {
         let Some(rows) = plan.current() else { return Ok(None) };
-        let body = batch.body(plan, rows).map_err(|source| DeliveryError::Block {
-            start: plan.start,
-            end: plan.end,
-            source,
-        })?;
+        let (start, end, of_plan) = (plan.start, plan.end, plan.clone());
+        let body = spawn_blocking(move || batch.body(&of_plan, rows))
+            .await?
+            .map_err(|source| DeliveryError::Block { start, end, source })?;
         let token = plan.token(self.reader.spool_id(), rows);
         Ok(Some(Insert { plan: plan.start, rows, token, body, repeated }))
     }

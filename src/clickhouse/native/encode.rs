@@ -172,7 +172,20 @@ impl LowCardinality {
         index
     }
 
-    fn drain_values(&mut self, out: &mut Vec<u8>) {
+    /// Adds the rows of a column that was written, by its keys and by an index into them for each row.
+    pub(super) fn push_all<'a>(
+        &mut self,
+        keys: impl Iterator<Item = &'a [u8]>,
+        indexes: impl Iterator<Item = usize>,
+    ) {
+        let mut index_of_key = std::mem::take(&mut self.index_of_other);
+        index_of_key.clear();
+        index_of_key.extend(keys.map(|key| self.index_of(key)));
+        self.indexes.extend(indexes.map(|index| index_of_key[index]));
+        self.index_of_other = index_of_key;
+    }
+
+    pub(super) fn drain_values(&mut self, out: &mut Vec<u8>) {
         put_low_cardinality(out, self.spans.len(), &self.keys, &self.indexes);
         self.clear();
     }

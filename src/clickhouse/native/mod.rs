@@ -12,15 +12,17 @@
 //!   end; the keys of all rows in the form above, without the version; the values of all rows.
 //!
 //! [`encode`] gathers columns and writes them. [`view`] finds the columns of a block that was written,
-//! and [`take`] makes a block of some of its rows. Both read what lies on disks, so they trust no
+//! [`take`] makes a block of some of its rows, and [`join`](mod@join) one of several. All of them read what lies on disks, so they trust no
 //! length: bytes that are no block are an error, and never take more memory than their own length is
 //! reason for.
 
 pub mod encode;
+mod join;
 mod take;
 pub mod view;
 
 pub use encode::{Column, CountMap, LowCardinality, Plain, put_string, put_varint, uuid_bytes};
+pub use join::join;
 pub use take::take_rows;
 pub use view::{BlockError, BlockView, ColumnView};
 

@@ -62,6 +62,14 @@ fn ranges(marked: &[bool]) -> Vec<Range<u32>> {
 
 proptest! {
     #[test]
+    fn joined_blocks_are_what_the_encoder_makes_of_their_rows(
+        parts in proptest::collection::vec(proptest::collection::vec(row(), 0..9), 1..6),
+    ) {
+        let blocks: Vec<_> = parts.iter().map(|rows| block(rows)).collect();
+        prop_assert_eq!(join(&blocks).unwrap(), block(&parts.concat()));
+    }
+
+    #[test]
     fn taken_rows_are_what_an_encoder_makes_of_them(
         rows in proptest::collection::vec((row(), any::<bool>()), 0..40),
     ) {
@@ -189,4 +197,19 @@ fn claims_of_a_few_bytes_take_no_memory() {
     }
     let other = column(1, "LowCardinality(Nullable(String))", &[0; 64]);
     assert_eq!(take_rows(&other, &[]), Err(BlockError::UnknownType { number: 1 }));
+}
+
+#[test]
+fn blocks_of_other_columns_are_not_joined() {
+    let row = (7, "text".to_owned(), "word".to_owned(), vec![("a".to_owned(), 1)]);
+    let one = block(std::slice::from_ref(&row));
+    let name = one.iter().position(|&b| b == b'n').unwrap();
+    let mut renamed = one.clone();
+    renamed[name] = b'm';
+    let mut fewer = one.clone();
+    fewer[0] = 3;
+    for other in [renamed, fewer, one[..one.len() - 1].to_vec()] {
+        assert!(join(&[one.clone(), other]).is_err());
+    }
+    assert_eq!(join::<Vec<u8>>(&[]), Err(BlockError::Truncated));
 }

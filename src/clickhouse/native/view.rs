@@ -337,7 +337,8 @@ pub(super) fn split_string<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     head
 }
 
-fn without_len(string: &[u8]) -> &[u8] {
+/// A `String` that was checked, without its length.
+pub(super) fn without_len(string: &[u8]) -> &[u8] {
     Reader { len: string.len(), rest: string }.string().unwrap_or_default()
 }
 

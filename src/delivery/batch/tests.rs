@@ -118,10 +118,15 @@ proptest! {
     }
 }
 
+/// Enough events for a block that is not joined with others.
+fn large() -> Vec<u8> {
+    (0..SMALL_ROWS).map(|n| (n % 200) as u8).collect()
+}
+
 #[test]
 fn what_is_sent_is_what_lies_in_the_spool() {
-    let batch = batch(&[vec![vec![1, 2, 3], vec![4]], vec![vec![5, 6]]]);
-    let body = batch.body(&plan(&batch), range(0..6)).unwrap();
+    let batch = batch(&[vec![large(), large()], vec![large()]]);
+    let body = batch.body(&plan(&batch), range(0..batch.rows)).unwrap();
     let pieces = body.pieces();
     assert_eq!(pieces.len(), 6);
     let same = |a: &Bytes, b: &Bytes| (a.as_ptr(), a.len()) == (b.as_ptr(), b.len());
@@ -129,9 +134,24 @@ fn what_is_sent_is_what_lies_in_the_spool() {
         assert!(same(&pieces[1], &block.rest), "not a copy");
     }
     // Of a part, the blocks that are wanted as a whole still are.
-    let part = batch.body(&plan(&batch), range(1..6)).unwrap();
+    let part = batch.body(&plan(&batch), range(1..batch.rows)).unwrap();
     assert_eq!(part.pieces().len(), 5);
     assert!(same(&part.pieces()[2], &batch.blocks[1].rest));
     assert!(same(&part.pieces()[4], &batch.blocks[2].rest));
     assert!(batch.body(&plan(&batch), range(2..2)).unwrap().pieces().is_empty());
+}
+
+#[test]
+fn small_blocks_that_follow_one_another_are_sent_as_one() {
+    let frames = [vec![vec![1, 2, 3], vec![4]], vec![vec![5, 6], large(), vec![7]], vec![vec![8]]];
+    let batch = batch(&frames);
+    let body = batch.body(&plan(&batch), range(0..batch.rows)).unwrap();
+    // Three in one, the large one with its head, two in one.
+    assert_eq!(body.pieces().len(), 4);
+    assert_eq!(rows_of(&body.native().unwrap()), expected(&frames.concat().concat()));
+    // A run of them ends somewhere.
+    let many = self::batch(&[vec![vec![1; 399]; 42]]);
+    let body = many.body(&plan(&many), range(0..many.rows)).unwrap();
+    assert_eq!(body.pieces().len(), 2);
+    assert_eq!(rows_of(&body.native().unwrap()).len(), 42 * 399);
 }

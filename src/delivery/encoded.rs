@@ -27,6 +27,7 @@ pub struct EventEncoders(Arc<Pool>);
 #[derive(Debug)]
 struct Pool {
     collector_id: String,
+    #[allow(clippy::vec_box, reason = "they move from hand to hand, and one is some thousand bytes")]
     kept: Mutex<Vec<Box<EventRows>>>,
 }
 

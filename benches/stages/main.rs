@@ -71,7 +71,8 @@ fn pseudonymise(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pseudonymise");
     let pseudonymiser = Pseudonymiser::new(&PseudonymKey::generate().unwrap());
     let tenant = Tenant::new("acme");
-    let kinds: [(&str, fn(u64) -> String); 3] = [
+    type Id = fn(u64) -> String;
+    let kinds: [(&str, Id); 3] = [
         ("handle", |n| format!("user-{n}")),
         ("uuid", |n| uuid::Uuid::from_u128(u128::from(n) << 64 | 0x4000_8000).to_string()),
         ("email", |n| format!("firstname.lastname.{n}@department.example.com")),

@@ -118,11 +118,10 @@ mod tests {
     use std::{collections::HashSet, io::Read as _};
 
     use assent::{
-        event::{Micros, Tenant},
-        ingress::{proto, wire},
+        event::{Micros, ReceivedPayload, Tenant},
+        ingress::request::CollectRequest,
         pipeline::{Limits, Validator},
     };
-    use prost::Message as _;
 
     use super::*;
     use crate::generate::people;
@@ -144,14 +143,15 @@ mod tests {
         let turns = 3;
         for _ in 0..turns * pool.bodies() {
             let batch = pool.next().unwrap();
-            let request = proto::CollectRequest::decode(batch.framed.slice(PREFIX_BYTES..)).unwrap();
-            assert_eq!(request.events.len(), batch.events as usize);
-            for event in request.events {
-                assert!(ids.insert(event.event_id.clone()));
-                if let Some(proto::event::Payload::TypedText(typed)) = &event.payload {
-                    texts.insert(typed.text.clone());
+            let request = CollectRequest::new(batch.framed.slice(PREFIX_BYTES..));
+            let events = request.events().unwrap();
+            assert_eq!(events.len(), batch.events as usize);
+            for event in events {
+                assert!(ids.insert(event.event_id.to_owned()));
+                if let Some(ReceivedPayload::TypedText { text, .. }) = &event.payload {
+                    texts.insert(text.expose().to_owned());
                 }
-                if let Err(violation) = validator.validate(&tenant, wire::received(event), Micros::now()) {
+                if let Err(violation) = validator.validate(&tenant, event, Micros::now()) {
                     panic!("{violation}");
                 }
             }

@@ -91,7 +91,7 @@ mod tests {
             for sentence in language.contacts {
                 let mut text = String::new();
                 fill(&mut text, sentence, language, &mut rng);
-                let (redacted, _) = redactor.redact(RawText::new(text.clone()));
+                let (redacted, _) = redactor.redact(RawText::new(&text));
                 assert_ne!(redacted.as_str(), text, "nothing to redact in {}: {text}", language.tag);
             }
         }

@@ -26,13 +26,14 @@ macro_rules! migrations {
     };
 }
 
-const MIGRATIONS: [Migration; 6] = migrations![
+const MIGRATIONS: [Migration; 7] = migrations![
     "0001_events",
     "0002_consent",
     "0003_records",
     "0004_views",
     "0005_rollups",
-    "0006_consent_evidence"
+    "0006_consent_evidence",
+    "0007_compact_parts"
 ];
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations

@@ -193,12 +193,12 @@ mod tests {
                     .collect();
                 let first = code.first().copied().unwrap_or_default();
                 let repeatable = if first.starts_with("ALTER") {
-                    let actions: Vec<_> = code
-                        .iter()
-                        .filter(|line| ["ADD ", "DROP ", "MATERIALIZE "].iter().any(|it| line.contains(it)))
-                        .collect();
+                    let kinds = ["ADD ", "DROP ", "MATERIALIZE ", "MODIFY SETTING "];
+                    let actions: Vec<_> =
+                        code.iter().filter(|line| kinds.iter().any(|it| line.contains(it))).collect();
+                    let done_again = ["EXISTS ", "MATERIALIZE", "MODIFY SETTING "];
                     !actions.is_empty()
-                        && actions.iter().all(|it| it.contains("EXISTS ") || it.contains("MATERIALIZE"))
+                        && actions.iter().all(|it| done_again.iter().any(|again| it.contains(again)))
                 } else {
                     first.starts_with("CREATE") && first.contains("IF NOT EXISTS")
                 };

@@ -168,7 +168,10 @@ async fn compressed_frames_are_those_of_clickhouse() {
     let pieces: Vec<_> = frames.chunks(500).map(bytes::Bytes::copy_from_slice).collect();
     let database = Database::new().await;
     database.client.insert_native("events", INSERT_COLUMNS, &pieces, "1", &[]).await.unwrap();
-    assert_eq!(database.rows::<serde_json::Value>("SELECT * FROM events ORDER BY toString(event_id)").await, whole);
+    assert_eq!(
+        database.rows::<serde_json::Value>("SELECT * FROM events ORDER BY toString(event_id)").await,
+        whole
+    );
 
     // And what is damaged on the way is refused, not written.
     let mut damaged = frames;

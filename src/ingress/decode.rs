@@ -2,7 +2,7 @@
 //!
 //! The transport library's decoder makes a `String` of each field, which costs as much as all that is done
 //! with an event afterwards. This one reads the same bytes and leaves the texts where they are. It takes
-//! and refuses exactly what the library's takes and refuses, which a property test holds it to: of a
+//! and refuses what the library's takes and refuses, which property tests hold it to: of a
 //! field that comes twice the last one counts, two messages in one field are merged, unknown fields are
 //! skipped, groups too, and text must be UTF-8. See "Encoding" in the documentation of Protocol Buffers.
 //!

@@ -209,6 +209,8 @@ impl GroupEncoder for EventEncoder {
     fn push(&mut self, item: Self::Item) {
         match item.form() {
             Form::Rows(rows) => self.others.append(rows),
+            // A payload without a block could not be read.
+            Form::Block([]) => {}
             Form::Block(block) => {
                 if self.payload.is_empty() {
                     put_version(&mut self.payload);

@@ -14,7 +14,7 @@ use fastrand::Rng;
 
 use crate::{
     chaos_proxy::{ChaosProxy, Tally},
-    harness::{Collector, Database, Setup},
+    harness::{Collector, Database, Setup, eventually},
 };
 
 /// How many there are.
@@ -121,6 +121,19 @@ impl Fleet {
         }
     }
 
+    /// All collectors have read the whole ledger as it is now. A view that chaos has held up still serves
+    /// while it is not stale, so serving says too little.
+    pub(crate) async fn wait_until_up_to_date(&self) {
+        for collector in self.collectors.iter().flatten() {
+            // One may be under way that began before now, and the last one is counted before it shows.
+            let enough = refreshes(collector).await + 3.0;
+            eventually("a view of consent that is up to date", || async {
+                (refreshes(collector).await >= enough).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Puts what the collectors said where a person can read it after the test.
     pub(crate) fn keep_logs(&self, dir: &Path) {
         fs::create_dir_all(dir).unwrap();
@@ -142,6 +155,11 @@ impl Fleet {
         }
         complaints
     }
+}
+
+/// How often its view of consent was brought up to date.
+async fn refreshes(collector: &Collector) -> f64 {
+    collector.metric("assent_consent_refresh_duration_seconds_count").await.unwrap_or_default()
 }
 
 /// Its last lines.

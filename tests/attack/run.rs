@@ -73,6 +73,7 @@ pub(crate) async fn attack(options: &Options) -> Outcome {
     let mut fleet = killer.await.unwrap();
     fleet.set_calm();
     fleet.wait_until_serving().await;
+    fleet.wait_until_up_to_date().await;
 
     let last = Actor::new(rng.fork(), clock, addresses, stop);
     let (finals, more) = ask(last, &fleet, &history, options, &mut rng).await;

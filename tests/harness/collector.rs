@@ -342,7 +342,6 @@ impl Collector {
     }
 
     /// The value of a metric, with its labels as they are printed; none while it has none.
-    #[allow(dead_code)] // As above.
     pub(crate) async fn metric(&self, name_and_labels: &str) -> Option<f64> {
         let metrics = self.metrics().await;
         let line = metrics.lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' '))?;

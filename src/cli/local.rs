@@ -90,6 +90,7 @@ fn options(config: &Config) -> anyhow::Result<LocalOptions> {
     let mut options = LocalOptions::new(config.data_dir.join("clickhouse"), executable);
     options.http_port = config.local_clickhouse.http_port;
     options.tcp_port = config.local_clickhouse.tcp_port;
+    options.niceness = config.local_clickhouse.niceness;
     options.users_xml = vec![("assent.xml".to_owned(), ROLES_XML.to_owned())];
     Ok(options)
 }

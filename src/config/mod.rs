@@ -229,6 +229,12 @@ impl Config {
         if !name_ok(&self.clickhouse.database) {
             return Err(ConfigError::key("clickhouse.database", "is not a name of letters, digits and _"));
         }
+        if self.local_clickhouse.niceness > 19 {
+            return Err(ConfigError::key(
+                "local_clickhouse.niceness",
+                "is more than 19, the lowest priority",
+            ));
+        }
         if self.consent.max_staleness < self.consent.refresh_interval {
             return Err(ConfigError::key(
                 "consent.max_staleness",

@@ -107,6 +107,9 @@ pub struct LocalClickHouse {
     pub http_port: u16,
     /// Its native port; 0 picks a free one.
     pub tcp_port: u16,
+    /// How far it stands back where the collector wants the same processors, as in nice(2): 0 does not, 19
+    /// the furthest. Inserting and merging can wait, a client that waits for its acknowledgement should not.
+    pub niceness: u8,
 }
 
 /// The view of consent that every collector keeps.
@@ -292,7 +295,7 @@ impl Default for ClickHouse {
 
 impl Default for LocalClickHouse {
     fn default() -> Self {
-        Self { http_port: 8123, tcp_port: 9000 }
+        Self { http_port: 8123, tcp_port: 9000, niceness: 10 }
     }
 }
 

@@ -52,6 +52,7 @@ fn an_error_names_the_path_of_its_key() {
     assert_eq!(failing_key("[spool]\nfsync = \"sometimes\"\n"), "spool.fsync");
     assert_eq!(failing_key("[delivery]\nmax_rows = \"many\"\n"), "delivery.max_rows");
     assert_eq!(failing_key("[consent]\nmax_staleness = \"1ms\"\n"), "consent.max_staleness");
+    assert_eq!(failing_key("[local_clickhouse]\nniceness = 20\n"), "local_clickhouse.niceness");
     assert_eq!(failing_key("[policy]\nreload_interval = \"99ms\"\n"), "policy.reload_interval");
     assert_eq!(failing_key("[consent]\nledger_timeout = \"10001ms\"\n"), "consent.ledger_timeout");
     assert_eq!(failing_key("[ingress]\nmax_connection_age = \"0s\"\n"), "ingress.max_connection_age");

@@ -98,6 +98,17 @@ impl Dev {
     }
 }
 
+/// The niceness of each of its threads, as numbers from -20 to 19.
+fn niceness(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of = |thread: std::io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(thread.unwrap().path().join("stat")).ok()?;
+        // After the name in parentheses, the state comes first.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse().ok()
+    };
+    threads.filter_map(of).collect()
+}
+
 fn is_alive(pid: i32) -> bool {
     // A zombie has ended; its parent has only not looked yet.
     fs::read_to_string(format!("/proc/{pid}/stat"))
@@ -118,6 +129,14 @@ async fn dev_outlives_kill_9_of_itself_and_of_its_server() {
     let dev = Dev::start(dir.path()).await;
     dev.send(vec![event("ann")]).await;
     dev.wait_for_rows(1).await;
+
+    // It stands back behind the collector.
+    let own = niceness(i32::try_from(dev.child.id()).unwrap())[0];
+    let of_server = niceness(dev.server_pid());
+    assert!(of_server.len() > 10, "{of_server:?}");
+    // ClickHouse raises one thread of its own where it may.
+    let behind = of_server.iter().filter(|nice| **nice > own).count();
+    assert!(behind + 1 >= of_server.len(), "{own}: {of_server:?}");
 
     // The server is killed: it comes back at the same place, and what was sent meanwhile arrives.
     let server = dev.server_pid();

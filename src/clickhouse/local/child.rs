@@ -1,6 +1,6 @@
 //! The child process: this program's binary, re-executed, with the engine in it.
 //!
-//! `clickhouse-local-server --library L --config C --path P` loads the library and becomes the
+//! `clickhouse-local-server --library L --config C --path P --nice N` loads the library and becomes the
 //! server; `--binary B` in place of `--library` runs `B server` and watches over it. Either way:
 //!
 //! - stdin is a pipe whose other end only the parent holds, so that the parent's death, however it
@@ -23,7 +23,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, getpid, getppid, kill_process},
+    process::{Pid, Signal, getpid, getppid, kill_process, setpriority_process},
 };
 
 use super::{config, confine, engine::Engine};
@@ -39,11 +39,12 @@ struct Args {
     engine: Engine,
     config: PathBuf,
     path: PathBuf,
+    niceness: u8,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum ChildError {
-    #[error("usage: {SUBCOMMAND} (--library FILE | --binary FILE) --config FILE --path FOLDER")]
+    #[error("usage: {SUBCOMMAND} (--library FILE | --binary FILE) --config FILE --path FOLDER --nice NUMBER")]
     Usage,
     #[error("cannot watch the parent")]
     Watch(#[source] io::Error),
@@ -64,7 +65,7 @@ enum ChildError {
 }
 
 /// The subcommand's arguments for a server.
-pub(super) fn args(engine: &Engine, config: &Path, path: &Path) -> Vec<OsString> {
+pub(super) fn args(engine: &Engine, config: &Path, path: &Path, niceness: u8) -> Vec<OsString> {
     let (flag, file) = match engine {
         Engine::Library(file) => ("--library", file),
         Engine::Binary(file) => ("--binary", file),
@@ -72,6 +73,7 @@ pub(super) fn args(engine: &Engine, config: &Path, path: &Path) -> Vec<OsString>
     let pairs = [(flag, file.as_path()), ("--config", config), ("--path", path)];
     std::iter::once(SUBCOMMAND.into())
         .chain(pairs.into_iter().flat_map(|(flag, value)| [flag.into(), value.into()]))
+        .chain(["--nice".into(), niceness.to_string().into()])
         .collect()
 }
 
@@ -79,9 +81,18 @@ pub(super) fn args(engine: &Engine, config: &Path, path: &Path) -> Vec<OsString>
 /// thread, before any other is started; what is wrong goes to stderr.
 #[must_use]
 pub fn run_child(args: Vec<OsString>) -> ExitCode {
-    let ended = parse(args).and_then(|args| match &args.engine {
-        Engine::Library(library) => serve_library(library, &args.config, &args.path),
-        Engine::Binary(binary) => serve_binary(binary, &args.config),
+    let ended = parse(args).and_then(|args| {
+        // Threads and processes started from here on have it too.
+        if args.niceness > 0
+            && let Err(error) = setpriority_process(None, args.niceness.into())
+        {
+            // stderr is the server's log.
+            let _ = writeln!(io::stderr(), "cannot lower the priority of the ClickHouse engine: {error}");
+        }
+        match &args.engine {
+            Engine::Library(library) => serve_library(library, &args.config, &args.path),
+            Engine::Binary(binary) => serve_binary(binary, &args.config),
+        }
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,7 +107,7 @@ pub fn run_child(args: Vec<OsString>) -> ExitCode {
 }
 
 fn parse(args: Vec<OsString>) -> Result<Args, ChildError> {
-    let (mut engine, mut config, mut path) = (None, None, None);
+    let (mut engine, mut config, mut path, mut niceness) = (None, None, None, None);
     let mut args = args.into_iter();
     while let Some(flag) = args.next() {
         let value = PathBuf::from(args.next().ok_or(ChildError::Usage)?);
@@ -105,11 +116,14 @@ fn parse(args: Vec<OsString>) -> Result<Args, ChildError> {
             Some("--binary") => engine = Some(Engine::Binary(value)),
             Some("--config") => config = Some(value),
             Some("--path") => path = Some(value),
+            Some("--nice") => niceness = value.to_str().and_then(|value| value.parse().ok()),
             _ => return Err(ChildError::Usage),
         }
     }
-    match (engine, config, path) {
-        (Some(engine), Some(config), Some(path)) => Ok(Args { engine, config, path }),
+    match (engine, config, path, niceness) {
+        (Some(engine), Some(config), Some(path), Some(niceness)) => {
+            Ok(Args { engine, config, path, niceness })
+        }
         _ => Err(ChildError::Usage),
     }
 }
@@ -275,10 +289,10 @@ mod tests {
     #[test]
     fn the_arguments_are_understood_by_the_child() {
         for engine in [Engine::Library("/l".into()), Engine::Binary("/b".into())] {
-            let mut given = args(&engine, Path::new("/c"), Path::new("/p"));
+            let mut given = args(&engine, Path::new("/c"), Path::new("/p"), 7);
             assert_eq!(given.remove(0), SUBCOMMAND);
             let parsed = parse(given).unwrap();
-            assert_eq!(parsed, Args { engine, config: "/c".into(), path: "/p".into() });
+            assert_eq!(parsed, Args { engine, config: "/c".into(), path: "/p".into(), niceness: 7 });
         }
     }
 

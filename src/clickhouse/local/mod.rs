@@ -58,6 +58,8 @@ pub struct LocalOptions {
     /// Files for `users.d`, by name (`assent.xml`) and content. When there are any, they are taken
     /// for the shipped roles, and example users that hold these roles are added.
     pub users_xml: Vec<(String, String)>,
+    /// How far the server stands back where the processor is short, as in nice(2): 0 does not, 19 the furthest.
+    pub niceness: u8,
     /// How long the server may take until it answers.
     pub start_timeout: Duration,
     /// Whether to show on stderr how a download gets on.
@@ -76,6 +78,7 @@ impl LocalOptions {
             cache_dir: None,
             clickhouse_binary: None,
             users_xml: Vec::new(),
+            niceness: 0,
             start_timeout: Duration::from_secs(60),
             progress: true,
         }

@@ -161,7 +161,7 @@ impl LocalServer {
         let instance = format!("assent-{}", uuid::Uuid::now_v7());
         config::write(layout, ports, &instance, &options.users_xml)?;
         let tails = [layout.console(), layout.log()].map(Tail::from_here);
-        let mut child = spawn(engine, layout, console, &options.executable)
+        let mut child = spawn(engine, layout, console, &options.executable, options.niceness)
             .map_err(|source| LocalServerError::Run { executable: options.executable.clone(), source })?;
         // Taken out, since waiting for a child would close it.
         let lifeline = child.stdin.take();
@@ -261,10 +261,16 @@ impl LocalServer {
     }
 }
 
-fn spawn(engine: &Engine, layout: &Layout, console: &File, executable: &Path) -> io::Result<Child> {
+fn spawn(
+    engine: &Engine,
+    layout: &Layout,
+    console: &File,
+    executable: &Path,
+    niceness: u8,
+) -> io::Result<Child> {
     let mut command = Command::new(executable);
     command
-        .args(child::args(engine, &layout.config(), &layout.data()))
+        .args(child::args(engine, &layout.config(), &layout.data(), niceness))
         .current_dir(&layout.root)
         // std makes the pipe close-on-exec, so that no other child can hold its writing end.
         .stdin(Stdio::piped())

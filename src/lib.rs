@@ -29,5 +29,6 @@ pub mod ingress;
 #[cfg(feature = "mutations")]
 pub mod mutation;
 pub mod pipeline;
+pub mod redaction;
 pub mod spool;
 pub mod telemetry;

@@ -14,9 +14,10 @@ use ring::{
 };
 use zeroize::Zeroizing;
 
-use crate::event::{Payload, Pseudonymous, RawUserId, SubjectId, Tenant, Valid};
-
-use super::redact::author::Author;
+use crate::{
+    event::{Payload, Pseudonymous, RawUserId, SubjectId, Tenant, Valid},
+    redaction::Author,
+};
 
 /// The first word of the text form.
 const TEXT_TAG: &str = "assent-pseudonym-v1";
@@ -145,7 +146,7 @@ impl Pseudonymiser {
             Some((same, subject_id)) if *same == user_id => *subject_id,
             _ => last.insert((user_id, self.subject(context.tenant, user_id))).1,
         };
-        let author = Author::of_event(user_id);
+        let author = Author::of_event(user_id.expose());
         let suggestion_id = match &mut payload {
             Payload::SuggestionShown { suggestion_id, .. }
             | Payload::SuggestionFeedback { suggestion_id, .. } => Some(suggestion_id),

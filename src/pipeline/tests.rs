@@ -234,7 +234,7 @@ fn every_text_is_redacted_and_every_id_is_rid_of_the_user() {
     assert_eq!(suggestion_id, &format!("{pseudonym}.s.1"));
     assert_eq!(same, suggestion_id);
     assert_eq!((&**final_text, &**comment), ("call <CARD_1>", "sent by <EMAIL_1>"));
-    assert_eq!(feedback.redactions, [("EMAIL", 1), ("CARD", 1)]);
+    assert_eq!(feedback.redactions, [("CARD", 1), ("EMAIL", 1)]);
     assert!(!format!("{rows:?}").contains("anna"));
 }
 

@@ -5,8 +5,6 @@ use std::cell::OnceCell;
 
 use memchr::memchr2_iter;
 
-use crate::event::RawUserId;
-
 use super::{Entity, Span, chars::is_boundary, view::View};
 
 /// The shortest user id that is looked for inside the texts of events, in bytes: shorter ones are
@@ -19,7 +17,7 @@ const MIN_BYTES_IN_EVIDENCE: usize = 3;
 const SEPARATORS: [char; 4] = ['.', '_', ':', '-'];
 
 /// A user id to look for, without regard to the case of ASCII letters.
-pub(in crate::pipeline) struct Author<'a> {
+pub struct Author<'a> {
     needle: Needle<'a>,
     min_bytes: usize,
     /// Filled when the first of the client's ids is looked at; `None` when there is no other form.
@@ -28,13 +26,13 @@ pub(in crate::pipeline) struct Author<'a> {
 
 impl<'a> Author<'a> {
     /// To be looked for in the texts of an event.
-    pub(in crate::pipeline) fn of_event(id: RawUserId<'a>) -> Self {
-        Self::new(id.expose().trim(), MIN_BYTES_IN_EVENT)
+    pub(crate) fn of_event(id: &'a str) -> Self {
+        Self::new(id.trim(), MIN_BYTES_IN_EVENT)
     }
 
     /// To be looked for in the evidence and the actor of a consent change.
-    pub(super) fn of_evidence(id: RawUserId<'a>) -> Self {
-        Self::new(id.expose().trim(), MIN_BYTES_IN_EVIDENCE)
+    pub(crate) fn of_evidence(id: &'a str) -> Self {
+        Self::new(id.trim(), MIN_BYTES_IN_EVIDENCE)
     }
 
     fn new(id: &'a str, min_bytes: usize) -> Self {
@@ -54,11 +52,7 @@ impl<'a> Author<'a> {
 
     /// An id of the client's with `replacement` for each occurrence of the user id, as it is or with
     /// another separator in the place of what such ids cannot hold; `None` when there is none.
-    pub(in crate::pipeline) fn replaced(
-        &self,
-        text: &str,
-        replacement: impl Fn() -> String,
-    ) -> Option<String> {
+    pub(crate) fn replaced(&self, text: &str, replacement: impl Fn() -> String) -> Option<String> {
         let id = self.needle.id;
         if let Some(without) = self.replaced_form(&self.needle, text, &replacement) {
             return Some(without);
@@ -131,14 +125,14 @@ impl<'a> Author<'a> {
         if id.len() < self.min_bytes {
             if !id.is_empty() && text.trim().eq_ignore_ascii_case(id) {
                 let start = text.len() - text.trim_start().len();
-                spans.push(Span { start, end: start + id.len(), entity: Entity::User });
+                spans.push(Span { start, end: start + id.len(), entity: Entity::USER, priority: 0 });
             }
             return;
         }
         if id.len() == text.len() {
             // As with two UUIDs, of which each digit is in the other.
             if text.eq_ignore_ascii_case(id) {
-                spans.push(Span { start: 0, end: id.len(), entity: Entity::User });
+                spans.push(Span { start: 0, end: id.len(), entity: Entity::USER, priority: 0 });
             }
             return;
         }
@@ -151,7 +145,7 @@ impl<'a> Author<'a> {
             let Some(found) = text_bytes.get(start..end) else { continue };
             // Equal bytes of UTF-8 begin and end where characters do.
             if found.eq_ignore_ascii_case(id) && stands_alone(text, start, end) {
-                spans.push(Span { start, end, entity: Entity::User });
+                spans.push(Span { start, end, entity: Entity::USER, priority: 0 });
                 floor = end;
             }
         }

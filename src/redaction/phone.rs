@@ -28,7 +28,7 @@ const MAX_EXTENSION_DIGITS: usize = 6;
 pub(super) fn find(run: Run<'_>, cards: &[Span], spans: &mut Vec<Span>) {
     // No further than this do earlier phones end; they are context for the next.
     let last_end =
-        |spans: &[Span]| spans.last().filter(|span| span.entity == Entity::Phone).map_or(0, |span| span.end);
+        |spans: &[Span]| spans.last().filter(|span| span.entity == Entity::PHONE).map_or(0, |span| span.end);
     // Where the last phone or date ended, so that another number may begin.
     let (mut first, mut taken) = (0, 0);
     let mut cards = cards.iter().peekable();
@@ -46,7 +46,7 @@ pub(super) fn find(run: Run<'_>, cards: &[Span], spans: &mut Vec<Span>) {
         match last_group(run, first, taken, limit, last_end(spans)) {
             Some(last) => {
                 let (start, end) = extent(run, first, last);
-                spans.push(Span { start, end, entity: Entity::Phone });
+                spans.push(Span { start, end, entity: Entity::PHONE, priority: Span::PRIORITY });
                 first = last + 1;
                 taken = first;
             }

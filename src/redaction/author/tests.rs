@@ -44,12 +44,10 @@ fn replaced_plainly(id: &str, min_bytes: usize, text: &str) -> Option<String> {
 }
 
 fn assert_as_plainly(id: &str, text: &str) {
-    let user_id = RawUserId::new(id);
     let id = id.trim();
-    for (author, min_bytes) in [
-        (Author::of_event(user_id), MIN_BYTES_IN_EVENT),
-        (Author::of_evidence(user_id), MIN_BYTES_IN_EVIDENCE),
-    ] {
+    for (author, min_bytes) in
+        [(Author::of_event(id), MIN_BYTES_IN_EVENT), (Author::of_evidence(id), MIN_BYTES_IN_EVIDENCE)]
+    {
         let mut spans = Vec::new();
         author.find(&View::plain(text), &mut spans);
         let found: Vec<_> = spans.iter().map(|span| (span.start, span.end)).collect();
@@ -80,7 +78,7 @@ fn forms_of_an_id() {
         ("abcd", "ABCD", Some("***")),
         ("abcd", "abc", None),
     ] {
-        let author = RawUserId::new(id);
+        let author = id;
         let replaced = Author::of_event(author).replaced(text, || "***".to_owned());
         assert_eq!(replaced.as_deref(), expected, "{id} in {text}");
         assert_as_plainly(id, text);

@@ -31,7 +31,7 @@ pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
         let Some(end) = domain_end(text, at + 1) else { continue };
         match spans.last_mut() {
             Some(last) if chained => last.end = end,
-            _ => spans.push(Span { start, end, entity: Entity::Email }),
+            _ => spans.push(Span { start, end, entity: Entity::EMAIL, priority: Span::SURE }),
         }
         floor = end;
     }

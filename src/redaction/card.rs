@@ -21,7 +21,7 @@ pub(super) fn find(run: Run<'_>) -> Vec<Span> {
         match last_group(run, first) {
             Some(last) => {
                 let (start, end) = (run.groups[first].start, run.groups[last].end);
-                cards.push(Span { start, end, entity: Entity::Card });
+                cards.push(Span { start, end, entity: Entity::CARD, priority: Span::SURE });
                 first = last + 1;
             }
             None => first += 1,

@@ -1,0 +1,364 @@
+//! Finds personal data in text and puts typed placeholders in its place. It knows of texts alone: which of
+//! an event's are searched is [`crate::pipeline::redact`]'s.
+//!
+//! What is found is written in files of rules ([`rules`]): patterns with their checks, and recognisers for
+//! what no pattern can tell: [`email`], [`card`], [`phone`] and the author's own id ([`author`]).
+//! `docs/redaction.md` lists all, and what is not found. A placeholder is numbered per text, so
+//! that two mentions of one address stay one: `<EMAIL_1>`.
+//!
+//! Cost: one survey of the bytes, many at a time, and one pass in which they are cut into words ([`lexer`]);
+//! a text in which nothing is found is given back without a copy. Everything is linear in the length of the
+//! text: windows are bounded, and nothing backtracks. Tricks with full-width forms, other scripts' digits
+//! and invisible characters are undone in a [`view`] of the text that alone is searched.
+//!
+//! Taking a span out can uncover another (the number after a card, say), so a text with hits is
+//! searched again until nothing is found: redacting twice gives the same as redacting once.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, LazyLock},
+};
+
+mod author;
+mod card;
+mod chars;
+mod context;
+mod email;
+mod entity;
+mod lexer;
+mod numbers;
+mod phone;
+pub mod rules;
+mod validators;
+mod view;
+
+pub use author::Author;
+pub use entity::{Counts, Entity};
+pub use rules::RulesError;
+
+use rules::{
+    RuleSet,
+    file::{RuleEntry, RulesFile},
+};
+use view::{Survey, View};
+
+/// The version of the shipped rules, as in the column `redaction_version`. Any change of what is found
+/// changes it.
+pub const RULES_VERSION: &str = "2026-11-25.1";
+
+/// The shipped rules: the name of each file and what is in it.
+pub const SHIPPED_RULES: [(&str, &str); 1] = [("builtin.toml", include_str!("rules/builtin.toml"))];
+
+/// The most searches of one text. Real texts need two; the limit keeps the time linear.
+const MAX_PASSES: usize = 8;
+
+/// Bytes of a view that are to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    start: usize,
+    end: usize,
+    entity: Entity,
+    /// Of rules that take the same characters the highest says what they are.
+    priority: u8,
+}
+
+impl Span {
+    /// What recognisers without a checksum find.
+    const PRIORITY: u8 = 40;
+    /// What passed a checksum, or has a form that nothing else has.
+    const SURE: u8 = 80;
+
+    const fn len(self) -> usize {
+        self.end - self.start
+    }
+}
+
+/// Something that was found in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where it begins in the text, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// What it is.
+    pub entity: Entity,
+    /// What stands in its place.
+    pub placeholder: String,
+}
+
+/// A text after the search, and what was taken out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome<'a> {
+    /// The text with its placeholders.
+    pub text: Cow<'a, str>,
+    /// How many of each entity were taken out.
+    pub counts: Counts,
+}
+
+/// Finds personal data with the shipped rules and, maybe, more. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    rules: Arc<RuleSet>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    /// The shipped rules alone. They are compiled once in a process.
+    ///
+    /// # Panics
+    /// Never: a test compiles them.
+    #[must_use]
+    pub fn shipped() -> Self {
+        static SHIPPED: LazyLock<Engine> =
+            LazyLock::new(|| Engine::new(&[]).expect("the shipped rules compile"));
+        SHIPPED.clone()
+    }
+
+    /// Takes the shipped rules and those of `more` into use.
+    ///
+    /// # Errors
+    /// When one of the rules is wrong.
+    pub fn new(more: &[RulesFile]) -> Result<Self, RulesError> {
+        let mut entries = Vec::new();
+        for (_, text) in SHIPPED_RULES {
+            entries.extend(RulesFile::parse(text)?.rules);
+        }
+        entries.extend(more.iter().flat_map(|file| file.rules.iter().cloned()));
+        Ok(Self { rules: Arc::new(RuleSet::compile(&entries)?) })
+    }
+
+    /// Redacts a text, its author's user id included.
+    #[must_use]
+    pub fn redact<'a>(&self, text: &'a str, author: Option<&Author<'_>>) -> Outcome<'a> {
+        let mut text = Cow::Borrowed(text);
+        let mut placeholders = Placeholders::default();
+        for _ in 0..MAX_PASSES {
+            match self.pass(&text, author, &mut placeholders, |_, _, _| {}) {
+                Some(redacted) => text = Cow::Owned(redacted),
+                None => break,
+            }
+        }
+        Outcome { text, counts: placeholders.counts }
+    }
+
+    /// Redacts a text and says where what was found stood in it, in order.
+    #[must_use]
+    pub fn inspect(&self, original: &str, author: Option<&Author<'_>>) -> (String, Vec<Finding>) {
+        let mut text = Cow::Borrowed(original);
+        let mut placeholders = Placeholders::default();
+        let mut findings: Vec<Finding> = Vec::new();
+        for _ in 0..MAX_PASSES {
+            let mut found = Vec::new();
+            let redacted =
+                self.pass(&text, author, &mut placeholders, |(start, end), entity, placeholder| {
+                    let placeholder = placeholder.to_owned();
+                    found.push(Finding { start, end, entity, placeholder });
+                });
+            let Some(redacted) = redacted else { break };
+            findings = with_more(findings, found);
+            text = Cow::Owned(redacted);
+        }
+        (text.into_owned(), findings)
+    }
+
+    /// Tries the examples of a rule with all rules in use. Gives what went wrong, in words.
+    #[must_use]
+    pub fn check(&self, rule: &RuleEntry) -> Vec<String> {
+        let found = |text: &str| -> Vec<(usize, usize)> {
+            let (_, findings) = self.inspect(text, None);
+            let of_rule = findings.iter().filter(|finding| finding.entity.as_str() == rule.entity);
+            of_rule.map(|finding| (finding.start, finding.end)).collect()
+        };
+        let mut wrong = Vec::new();
+        for example in &rule.hits {
+            let (text, expected) = marked(example);
+            let found = found(&text);
+            if found != expected || expected.is_empty() {
+                let taken: Vec<_> = found.iter().map(|&(start, end)| &text[start..end]).collect();
+                wrong.push(format!("rule `{}`: `{example}`: found {taken:?}", rule.name));
+            }
+        }
+        for text in &rule.misses {
+            for (start, end) in found(text) {
+                wrong.push(format!("rule `{}`: `{text}`: found `{}`", rule.name, &text[start..end]));
+            }
+        }
+        wrong
+    }
+
+    /// Searches a text once, and tells `replaced` where in it each placeholder goes. `None` when nothing was
+    /// found.
+    fn pass(
+        &self,
+        text: &str,
+        author: Option<&Author<'_>>,
+        placeholders: &mut Placeholders,
+        replaced: impl FnMut((usize, usize), Entity, &str),
+    ) -> Option<String> {
+        let survey = Survey::of(text);
+        let view = if survey.has_disguise { View::undisguised(text) } else { View::plain(text) };
+        let mut spans = Vec::new();
+        let mut tokens = Vec::new();
+        lexer::tokenise(view.text(), &mut tokens);
+        self.rules.find(view.text(), &tokens, &mut spans);
+        if survey.has_at {
+            email::find(view.text(), &mut spans);
+        }
+        if survey.digits >= phone::MIN_DIGITS {
+            numbers::for_each_run(view.text(), phone::MIN_DIGITS, |run| {
+                let cards = card::find(run);
+                phone::find(run, &cards, &mut spans);
+                spans.extend(cards);
+            });
+        }
+        if let Some(author) = author {
+            author.find(&view, &mut spans);
+        }
+        if spans.is_empty() {
+            return None;
+        }
+        Some(replace(text, &view, &disjoint(spans), placeholders, replaced))
+    }
+}
+
+/// An example without its marks, and what stood between them.
+fn marked(example: &str) -> (String, Vec<(usize, usize)>) {
+    let (mut text, mut spans, mut start) = (String::new(), Vec::new(), 0);
+    for c in example.chars() {
+        match c {
+            '»' => start = text.len(),
+            '«' => spans.push((start, text.len())),
+            _ => text.push(c),
+        }
+    }
+    (text, spans)
+}
+
+/// Sorts spans and joins those that overlap; the one with the highest priority says what the whole is, and
+/// between equals the widest.
+fn disjoint(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_by_key(|span| (span.start, usize::MAX - span.end, u8::MAX - span.priority));
+    let mut joined: Vec<(Span, usize)> = Vec::with_capacity(spans.len());
+    for span in spans {
+        match joined.last_mut() {
+            Some((last, width)) if span.start < last.end => {
+                if (span.priority, span.len()) > (last.priority, *width) {
+                    (last.entity, last.priority, *width) = (span.entity, span.priority, span.len());
+                }
+                last.end = last.end.max(span.end);
+            }
+            _ => joined.push((span, span.len())),
+        }
+    }
+    joined.into_iter().map(|(span, _)| span).collect()
+}
+
+fn replace(
+    text: &str,
+    view: &View<'_>,
+    spans: &[Span],
+    placeholders: &mut Placeholders,
+    mut replaced: impl FnMut((usize, usize), Entity, &str),
+) -> String {
+    let mut redacted = String::with_capacity(text.len());
+    let mut copied = 0;
+    for span in spans {
+        let (start, end) = view.original(span.start, span.end);
+        redacted.push_str(&text[copied..start]);
+        let placeholder = redacted.len();
+        placeholders.push(&mut redacted, span.entity, &view.text()[span.start..span.end]);
+        replaced((start, end), span.entity, &redacted[placeholder..]);
+        copied = end;
+    }
+    redacted.push_str(&text[copied..]);
+    redacted
+}
+
+/// Adds what a later pass found to what those before it found: `found` says where in their result. Where it
+/// took one of their placeholders with it, the two become one.
+fn with_more(before: Vec<Finding>, found: Vec<Finding>) -> Vec<Finding> {
+    let mut all: Vec<Finding> = Vec::with_capacity(before.len() + found.len());
+    let mut before = before.into_iter().peekable();
+    // The bytes of the placeholders so far, and of what they replaced: how a place in the result is one in the text.
+    let (mut added, mut removed) = (0, 0);
+    for Finding { start, end, entity, placeholder } in found {
+        let ends_by = |earlier: &Finding, added: usize, removed: usize, place: usize| {
+            earlier.start + added + earlier.placeholder.len() <= place + removed
+        };
+        while let Some(earlier) = before.next_if(|earlier| ends_by(earlier, added, removed, start)) {
+            added += earlier.placeholder.len();
+            removed += earlier.end - earlier.start;
+            all.push(earlier);
+        }
+        let mut first = (start + removed).saturating_sub(added);
+        let starts_by =
+            |earlier: &Finding, added: usize, removed: usize| earlier.start + added < end + removed;
+        let mut last = None;
+        while let Some(earlier) = before.next_if(|earlier| starts_by(earlier, added, removed)) {
+            first = first.min(earlier.start);
+            last = Some(earlier.end);
+            added += earlier.placeholder.len();
+            removed += earlier.end - earlier.start;
+        }
+        let end = (end + removed).saturating_sub(added).max(last.unwrap_or(first));
+        all.push(Finding { start: first, end, entity, placeholder });
+    }
+    all.extend(before);
+    all
+}
+
+/// Numbers the placeholders of one text, the same value the same number.
+#[derive(Default)]
+struct Placeholders {
+    counts: Counts,
+    /// `None` until there is a first one: most texts have none, and even an empty map costs something.
+    numbers: Option<HashMap<(Entity, String), usize>>,
+    distinct: Vec<(Entity, usize)>,
+}
+
+impl Placeholders {
+    fn push(&mut self, to: &mut String, entity: Entity, value: &str) {
+        self.counts.add(entity);
+        let key = match entity {
+            // There is one author.
+            Entity::USER => return to.push_str("<USER>"),
+            // 0049 and +49 are the same.
+            Entity::PHONE => digits_of(value).trim_start_matches("00").to_owned(),
+            // In dots and hyphens addresses differ.
+            Entity::EMAIL => value.to_lowercase(),
+            _ => value.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect(),
+        };
+        let distinct = &mut self.distinct;
+        let number = *self.numbers.get_or_insert_default().entry((entity, key)).or_insert_with(|| {
+            match distinct.iter_mut().find(|(known, _)| *known == entity) {
+                Some((_, count)) => {
+                    *count += 1;
+                    *count
+                }
+                None => {
+                    distinct.push((entity, 1));
+                    1
+                }
+            }
+        });
+        to.push('<');
+        to.push_str(entity.as_str());
+        to.push('_');
+        to.push_str(&number.to_string());
+        to.push('>');
+    }
+}
+
+fn digits_of(value: &str) -> String {
+    value.chars().filter(char::is_ascii_digit).collect()
+}
+
+#[cfg(test)]
+mod tests;

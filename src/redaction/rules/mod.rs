@@ -1,0 +1,561 @@
+//! Rules as data: read from a file, checked, and compiled into two automata that try all patterns at once.
+//!
+//! A pattern is tried where a word or a number begins, and there alone:
+//!
+//! - one that begins with fixed letters (`ghp_`, `(?i:password)`) at words that begin so, which a table of
+//!   three letters tells;
+//! - any other at a word that holds a digit, and at a short word with a digit or a colon next to it.
+//!
+//! Most words are neither, so text with nothing to find costs little more than being cut into words. The
+//! automata are determinised as they go, without backtracking, and never look at more than
+//! [`MAX_MATCH_BYTES`] for one match: the time is linear in the length of the text.
+
+use std::collections::HashSet;
+
+use regex_automata::{
+    Anchored, Input, MatchKind,
+    hybrid::dfa::{Cache, DFA, OverlappingState},
+    nfa::thompson,
+    util::{pool::Pool, syntax},
+};
+use regex_syntax::hir::{Hir, literal::Extractor};
+
+use super::{
+    Entity, Span,
+    chars::is_boundary,
+    lexer::{Kind, Token},
+    validators::{Validator, validator},
+};
+
+pub mod file;
+
+use file::RuleEntry;
+
+/// The most bytes in which a pattern is tried.
+pub const MAX_MATCH_BYTES: usize = 256;
+/// The most rules of a file.
+pub const MAX_RULES: usize = 500;
+/// The most bytes that an automaton takes for what it has determinised, for each thread that uses it at a time.
+const CACHE_BYTES: usize = 1 << 20;
+/// The most bytes of all patterns, compiled.
+const MAX_NFA_BYTES: usize = 4 << 20;
+/// The letters of a pattern's beginning that the table of beginnings tells apart.
+const BEGINNING_BYTES: usize = 3;
+/// The most beginnings of one pattern.
+const MAX_BEGINNINGS: usize = 8192;
+/// The longest word that is tried for its neighbour's sake.
+const SHORT_WORD_BYTES: usize = 4;
+/// How far before a match the words are that must not be there, in bytes.
+const NOT_AFTER_BYTES: usize = 32;
+
+/// Why rules cannot be used. Names the rule and says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesError {
+    /// The file is not TOML of this form.
+    #[error("the rules cannot be read: {0}")]
+    Malformed(#[from] Box<toml::de::Error>),
+    /// There are too many.
+    #[error("there are {0} rules, and at most {MAX_RULES} are allowed: join some with `|`")]
+    TooMany(usize),
+    /// Two rules have one name.
+    #[error("rule `{0}`: another rule has this name: give each its own")]
+    SameName(String),
+    /// The entity has another form.
+    #[error(
+        "rule `{rule}`: entity `{entity}`: use upper-case letters, digits and `_`, at most 32, a letter first"
+    )]
+    Entity {
+        /// The rule.
+        rule: String,
+        /// What it names.
+        entity: String,
+    },
+    /// There is not one of the two.
+    #[error("rule `{0}`: give either `pattern` or `recogniser`")]
+    PatternOrRecogniser(String),
+    /// No such recogniser or validator.
+    #[error("rule `{rule}`: there is no {what} `{name}`; there are: {known}")]
+    Unknown {
+        /// The rule.
+        rule: String,
+        /// `recogniser` or `validator`.
+        what: &'static str,
+        /// What it names.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// The pattern is not a regular expression.
+    #[error("rule `{rule}`: {source}")]
+    Pattern {
+        /// The rule.
+        rule: String,
+        /// Why, with the place.
+        #[source]
+        source: Box<regex_syntax::Error>,
+    },
+    /// The pattern matches nothing at all.
+    #[error("rule `{0}`: the pattern matches an empty text: let it take at least one character")]
+    Empty(String),
+    /// The patterns are too large together.
+    #[error("the patterns are too large together: {0}; use smaller counts than in `{{1,500}}`, or `extend`")]
+    TooLarge(String),
+    /// `extend` is not a list of characters.
+    #[error("rule `{0}`: `extend` takes ASCII characters and ranges such as `A-Za-z0-9_-`")]
+    Extend(String),
+    /// The words around cannot be searched for.
+    #[error("rule `{0}`: `context` and `not_after` take words in lower case, none of them empty")]
+    Context(String),
+}
+
+/// A recogniser that is built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recogniser {
+    Email,
+    Card,
+    Phone,
+    Author,
+}
+
+impl Recogniser {
+    const ALL: [(&str, Self); 4] =
+        [("email", Self::Email), ("card", Self::Card), ("phone", Self::Phone), ("author", Self::Author)];
+}
+
+/// Rules that are ready for use. They are shared by all threads.
+pub(super) struct RuleSet {
+    rules: Vec<Rule>,
+    words: Option<Automaton>,
+    codes: Option<Automaton>,
+    beginnings: Beginnings,
+    caches: Pool<Caches, MakeCaches>,
+}
+
+type MakeCaches = Box<dyn Fn() -> Caches + Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>;
+
+/// A rule with a pattern.
+struct Rule {
+    entity: Entity,
+    priority: u8,
+    lead: Option<regex_automata::meta::Regex>,
+    extend: Option<Box<[bool; 256]>>,
+    validator: Option<Validator>,
+    context: Option<Words>,
+    reach_before: usize,
+    reach_after: usize,
+    not_after: Option<Words>,
+    /// Tried at words that begin with fixed letters, so it may be joined to what is before.
+    begins_fixed: bool,
+}
+
+/// Patterns that are tried at once, and whose they are.
+struct Automaton {
+    dfa: DFA,
+    /// The rule of each pattern.
+    rules: Vec<usize>,
+}
+
+/// What a thread needs to run the automata.
+struct Caches {
+    words: Option<Cache>,
+    codes: Option<Cache>,
+    /// Where patterns matched: the pattern and the end.
+    matches: Vec<(usize, usize)>,
+    /// The rules that were found at a place.
+    done: Vec<usize>,
+}
+
+impl RuleSet {
+    /// Compiles rules. Their examples are not tried; [`super::Engine::check`] does that.
+    ///
+    /// # Errors
+    /// When a rule is wrong, or all are too large together.
+    pub(super) fn compile(entries: &[RuleEntry]) -> Result<Self, RulesError> {
+        if entries.len() > MAX_RULES {
+            return Err(RulesError::TooMany(entries.len()));
+        }
+        let mut names = HashSet::new();
+        let mut rules = Vec::new();
+        let (mut words, mut codes) = (Patterns::default(), Patterns::default());
+        let mut beginnings = Beginnings::default();
+        for entry in entries {
+            if !names.insert(entry.name.as_str()) {
+                return Err(RulesError::SameName(entry.name.clone()));
+            }
+            let entity = entity_of(entry)?;
+            let Some(pattern) = pattern_of(entry)? else { continue };
+            let fixed = beginnings_of(&pattern);
+            let patterns = if fixed.is_some() { &mut words } else { &mut codes };
+            patterns.hirs.push(pattern);
+            patterns.rules.push(rules.len());
+            rules.push(Rule::new(entry, entity, fixed.is_some())?);
+            for beginning in fixed.into_iter().flatten() {
+                beginnings.add(&beginning);
+            }
+        }
+        let (words, codes) = (words.compile()?, codes.compile()?);
+        let dfas = [&words, &codes].map(|automaton| automaton.as_ref().map(|it| it.dfa.clone()));
+        let make: MakeCaches = Box::new(move || {
+            let [words, codes] = dfas.each_ref().map(|dfa| dfa.as_ref().map(DFA::create_cache));
+            Caches { words, codes, matches: Vec::new(), done: Vec::new() }
+        });
+        Ok(Self { rules, words, codes, beginnings, caches: Pool::new(make) })
+    }
+
+    /// Adds what the patterns take of a text, whose tokens these are.
+    pub(super) fn find(&self, text: &str, tokens: &[Token], spans: &mut Vec<Span>) {
+        // Got when there is something to try: most texts have nothing.
+        let mut caches = None;
+        for token in tokens {
+            let start = token.start();
+            let begins = token.kind != Kind::Number && self.beginnings.may_begin(&text.as_bytes()[start..]);
+            let coded = is_coded(text, *token);
+            if !(begins || coded) {
+                continue;
+            }
+            let caches = caches.get_or_insert_with(|| self.caches.get());
+            let Caches { words, codes, matches, done } = &mut **caches;
+            if let (true, Some(automaton), Some(cache)) = (begins, &self.words, words) {
+                self.try_at(automaton, cache, (matches, done), text, start, spans);
+            }
+            if let (true, Some(automaton), Some(cache)) = (coded, &self.codes, codes) {
+                self.try_at(automaton, cache, (matches, done), text, start, spans);
+            }
+        }
+    }
+
+    fn try_at(
+        &self,
+        automaton: &Automaton,
+        cache: &mut Cache,
+        (matches, done): (&mut Vec<(usize, usize)>, &mut Vec<usize>),
+        text: &str,
+        start: usize,
+        spans: &mut Vec<Span>,
+    ) {
+        matches.clear();
+        done.clear();
+        let end = text.len().min(start + MAX_MATCH_BYTES);
+        let input = Input::new(text.as_bytes()).range(start..end).anchored(Anchored::Yes);
+        let mut state = OverlappingState::start();
+        // Only a byte that makes the automaton quit is an error, and there is none.
+        while automaton.dfa.try_search_overlapping_fwd(cache, &input, &mut state).is_ok() {
+            let Some(found) = state.get_match() else { break };
+            matches.push((automaton.rules[found.pattern().as_usize()], found.offset()));
+        }
+        // They come in the order of their ends.
+        for &(rule, end) in matches.iter().rev() {
+            if done.contains(&rule) {
+                continue;
+            }
+            if let Some((start, end)) = self.rules[rule].takes(text, start, end) {
+                let Rule { entity, priority, .. } = self.rules[rule];
+                spans.push(Span { start, end, entity, priority });
+                done.push(rule);
+            }
+        }
+    }
+}
+
+impl Rule {
+    fn new(entry: &RuleEntry, entity: Entity, begins_fixed: bool) -> Result<Self, RulesError> {
+        let name = || entry.name.clone();
+        let lead = entry.lead.as_deref().map(|lead| lead_of(entry, lead)).transpose()?;
+        let extend = match &entry.extend {
+            Some(set) => Some(set_of(set).ok_or_else(|| RulesError::Extend(name()))?),
+            None => None,
+        };
+        let validator = match &entry.validator {
+            Some(named) => Some(validator(named).ok_or_else(|| RulesError::Unknown {
+                rule: name(),
+                what: "validator",
+                name: named.clone(),
+                known: super::validators::names().join(", "),
+            })?),
+            None => None,
+        };
+        let words = |words: &[String]| Words::new(words).ok_or_else(|| RulesError::Context(name()));
+        let some_words = |list: &[String]| if list.is_empty() { Ok(None) } else { words(list).map(Some) };
+        Ok(Self {
+            entity,
+            priority: entry.priority,
+            lead,
+            extend,
+            validator,
+            context: some_words(&entry.context)?,
+            reach_before: entry.reach_before,
+            reach_after: entry.reach_after,
+            not_after: some_words(&entry.not_after)?,
+            begins_fixed,
+        })
+    }
+
+    /// What is taken of a match of the pattern; `None` when the rule's other demands are not met.
+    fn takes(&self, text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
+        let bytes = text.as_bytes();
+        let end = match &self.extend {
+            Some(set) => {
+                end + bytes[end..].iter().position(|&b| !set[usize::from(b)]).unwrap_or(bytes.len() - end)
+            }
+            None => end,
+        };
+        if !text.is_char_boundary(end) || !ends_word(text, end, self.begins_fixed) {
+            return None;
+        }
+        if !self.begins_fixed && is_joined_before(bytes, start) {
+            return None;
+        }
+        let taken = match &self.lead {
+            Some(lead) => {
+                let input = Input::new(text).range(start..end).anchored(Anchored::Yes);
+                lead.find(input)?.end()
+            }
+            None => start,
+        };
+        if taken >= end || !self.validator.is_none_or(|is_valid| is_valid(&text[taken..end])) {
+            return None;
+        }
+        let is_near = |words: &Words| {
+            words.are_in(text, start.saturating_sub(self.reach_before), start)
+                || (self.reach_after > 0 && words.are_in(text, end, end + self.reach_after))
+        };
+        if !self.context.as_ref().is_none_or(is_near) {
+            return None;
+        }
+        let is_after = |words: &Words| words.are_in(text, start.saturating_sub(NOT_AFTER_BYTES), start);
+        if self.not_after.as_ref().is_some_and(is_after) {
+            return None;
+        }
+        Some((taken, end))
+    }
+}
+
+/// Whether a pattern without fixed letters at its beginning is tried at a word: where there is a digit, or one
+/// comes next.
+fn is_coded(text: &str, token: Token) -> bool {
+    if token.kind != Kind::Word {
+        return true;
+    }
+    if token.len() > SHORT_WORD_BYTES {
+        return false;
+    }
+    match text.as_bytes()[token.end()..] {
+        [b' ' | b'-' | b'.' | b'/', next, ..] => next.is_ascii_digit(),
+        [b':', next, ..] => next.is_ascii_hexdigit() || next == b':',
+        _ => false,
+    }
+}
+
+/// Whether the digits before a place go on there, as in `1.5` and `2024-01`, or a name does, as in `a_1`.
+fn is_joined_before(bytes: &[u8], start: usize) -> bool {
+    match bytes[..start] {
+        [.., b'_'] => true,
+        [.., before, b'-' | b'.' | b','] => before.is_ascii_digit(),
+        _ => false,
+    }
+}
+
+/// Whether no word, and no number of which this is a part, goes on at a place.
+fn ends_word(text: &str, end: usize, begins_fixed: bool) -> bool {
+    let after = text[end..].chars().next();
+    if after == Some('_') || !is_boundary(text[..end].chars().next_back(), after) {
+        return false;
+    }
+    begins_fixed || !matches!(text.as_bytes()[end..], [b'-' | b'.' | b',', next, ..] if next.is_ascii_digit())
+}
+
+fn entity_of(entry: &RuleEntry) -> Result<Entity, RulesError> {
+    Entity::named(&entry.entity)
+        .ok_or_else(|| RulesError::Entity { rule: entry.name.clone(), entity: entry.entity.clone() })
+}
+
+/// The pattern of a rule, its lead before it; `None` when a recogniser takes its place.
+fn pattern_of(entry: &RuleEntry) -> Result<Option<Hir>, RulesError> {
+    match (&entry.pattern, &entry.recogniser) {
+        (None, Some(name)) if Recogniser::ALL.iter().any(|(known, _)| known == name) => Ok(None),
+        (None, Some(name)) => Err(RulesError::Unknown {
+            rule: entry.name.clone(),
+            what: "recogniser",
+            name: name.clone(),
+            known: Recogniser::ALL.map(|(name, _)| name).join(", "),
+        }),
+        (Some(pattern), None) => {
+            let pattern = parsed(entry, pattern)?;
+            if pattern.properties().minimum_len().is_none_or(|len| len == 0) {
+                return Err(RulesError::Empty(entry.name.clone()));
+            }
+            match &entry.lead {
+                Some(lead) => Ok(Some(Hir::concat(vec![parsed(entry, lead)?, pattern]))),
+                None => Ok(Some(pattern)),
+            }
+        }
+        _ => Err(RulesError::PatternOrRecogniser(entry.name.clone())),
+    }
+}
+
+fn syntax_config() -> syntax::Config {
+    syntax::Config::new().unicode(false).utf8(false)
+}
+
+fn parsed(entry: &RuleEntry, pattern: &str) -> Result<Hir, RulesError> {
+    let parser = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build().parse(pattern);
+    parser.map_err(|error| RulesError::Pattern { rule: entry.name.clone(), source: Box::new(error) })
+}
+
+fn lead_of(entry: &RuleEntry, lead: &str) -> Result<regex_automata::meta::Regex, RulesError> {
+    regex_automata::meta::Regex::builder()
+        .syntax(syntax_config())
+        .build(lead)
+        .map_err(|error| RulesError::TooLarge(format!("rule `{}`: {error}", entry.name)))
+}
+
+/// The letters with which all matches of a pattern begin, in lower case, three of each; `None` when
+/// there is no such list, or one of them is no letter.
+fn beginnings_of(pattern: &Hir) -> Option<Vec<Vec<u8>>> {
+    let mut extractor = Extractor::new();
+    extractor.limit_class(16).limit_repeat(3).limit_literal_len(BEGINNING_BYTES).limit_total(MAX_BEGINNINGS);
+    let mut literals = extractor.extract(pattern);
+    literals.keep_first_bytes(BEGINNING_BYTES);
+    let mut beginnings: Vec<Vec<u8>> =
+        literals.literals()?.iter().map(|literal| literal.as_bytes().to_ascii_lowercase()).collect();
+    beginnings.sort_unstable();
+    beginnings.dedup();
+    let is_letter = |b: &u8| b.is_ascii_alphabetic() || !b.is_ascii();
+    let is_fixed = |literal: &Vec<u8>| literal.len() >= 2 && literal.first().is_some_and(is_letter);
+    (!beginnings.is_empty() && beginnings.iter().all(is_fixed)).then_some(beginnings)
+}
+
+/// Patterns on their way to an automaton.
+#[derive(Default)]
+struct Patterns {
+    hirs: Vec<Hir>,
+    rules: Vec<usize>,
+}
+
+impl Patterns {
+    fn compile(self) -> Result<Option<Automaton>, RulesError> {
+        if self.hirs.is_empty() {
+            return Ok(None);
+        }
+        let config = thompson::Config::new()
+            .utf8(false)
+            .nfa_size_limit(Some(MAX_NFA_BYTES))
+            .which_captures(thompson::WhichCaptures::None);
+        let nfa = thompson::Compiler::new()
+            .configure(config)
+            .build_many_from_hir(&self.hirs)
+            .map_err(|error| RulesError::TooLarge(error.to_string()))?;
+        let config = DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE_BYTES);
+        let dfa = DFA::builder()
+            .configure(config)
+            .build_from_nfa(nfa)
+            .map_err(|error| RulesError::TooLarge(error.to_string()))?;
+        Ok(Some(Automaton { dfa, rules: self.rules }))
+    }
+}
+
+/// Which three letters some pattern may begin with: a set with false hits, a cache line or two of it in use.
+#[derive(Default)]
+struct Beginnings {
+    bits: Vec<u64>,
+    any: bool,
+}
+
+impl Beginnings {
+    const BITS: usize = 1 << 13;
+
+    fn add(&mut self, beginning: &[u8]) {
+        self.bits.resize(Self::BITS / 64, 0);
+        self.any = true;
+        let mut set = |letters: [u8; BEGINNING_BYTES]| {
+            let slot = Self::slot(letters);
+            self.bits[slot / 64] |= 1 << (slot % 64);
+        };
+        match *beginning {
+            [a, b, c, ..] => set([a, b, c]),
+            // Whatever comes third.
+            [a, b] => (0..=u8::MAX).for_each(|c| set([a, b, c.to_ascii_lowercase()])),
+            _ => {}
+        }
+    }
+
+    fn may_begin(&self, text: &[u8]) -> bool {
+        if !self.any {
+            return false;
+        }
+        let [a, b, ref rest @ ..] = *text else { return false };
+        let c = rest.first().copied().unwrap_or(0);
+        let slot = Self::slot([a, b, c].map(|b| b.to_ascii_lowercase()));
+        self.bits[slot / 64] & (1 << (slot % 64)) != 0
+    }
+
+    fn slot([a, b, c]: [u8; BEGINNING_BYTES]) -> usize {
+        let mixed = u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9E37_79B1);
+        (mixed >> (32 - 13)) as usize
+    }
+}
+
+/// Words or phrases to look for, whole; one that ends in `*` may go on.
+struct Words {
+    automaton: aho_corasick::AhoCorasick,
+    may_go_on: Vec<bool>,
+}
+
+impl Words {
+    /// `None` when a word is empty or not in lower case.
+    fn new(words: &[String]) -> Option<Self> {
+        let stems: Vec<&str> = words.iter().map(|word| word.trim_end_matches('*')).collect();
+        if stems.iter().any(|stem| stem.trim().is_empty() || stem.contains(char::is_uppercase)) {
+            return None;
+        }
+        let automaton = aho_corasick::AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .kind(Some(aho_corasick::AhoCorasickKind::ContiguousNFA))
+            .build(&stems)
+            .ok()?;
+        Some(Self { automaton, may_go_on: words.iter().map(|word| word.ends_with('*')).collect() })
+    }
+
+    /// Whether one of them is in bytes `start..end` of a text, which are cut to its characters.
+    fn are_in(&self, text: &str, start: usize, end: usize) -> bool {
+        let start = text.ceil_char_boundary(start);
+        let end = text.floor_char_boundary(end.min(text.len()));
+        let Some(window) = text.get(start..end) else { return false };
+        self.automaton.find_overlapping_iter(window).any(|found| {
+            let (from, to) = (start + found.start(), start + found.end());
+            let before = text[..from].chars().next_back();
+            let after = text[to..].chars().next();
+            let stem = &text[from..to];
+            is_boundary(before, stem.chars().next())
+                && (self.may_go_on[found.pattern().as_usize()]
+                    || is_boundary(stem.chars().next_back(), after))
+        })
+    }
+}
+
+/// The set that a list of characters and ranges names.
+fn set_of(list: &str) -> Option<Box<[bool; 256]>> {
+    let mut set = Box::new([false; 256]);
+    let bytes = list.as_bytes();
+    let mut at = 0;
+    while let Some(&first) = bytes.get(at) {
+        let last = match bytes.get(at + 1..at + 3) {
+            Some(&[b'-', last]) if last > first => {
+                at += 2;
+                last
+            }
+            _ => first,
+        };
+        if !last.is_ascii() || first.is_ascii_whitespace() {
+            return None;
+        }
+        for b in first..=last {
+            set[usize::from(b)] = true;
+        }
+        at += 1;
+    }
+    (!bytes.is_empty()).then_some(set)
+}
+
+#[cfg(test)]
+mod tests;

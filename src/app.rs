@@ -42,7 +42,8 @@ use crate::{
         consent::{self, Consent},
         server::Health,
     },
-    pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor},
+    pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor, TenantRules},
+    redaction::Hasher,
     spool, telemetry,
 };
 
@@ -150,7 +151,7 @@ impl App {
             config.consent.ledger_timeout.0,
         ));
         let pseudonymiser = Arc::new(Pseudonymiser::new(&key));
-        let redactor = Arc::new(Redactor::new());
+        let redactor = Arc::new(load_redactor(config, Some(&key))?);
         let view = Arc::new(StampingView::new(replica.clone(), Arc::clone(&policies)));
         let pipeline =
             Pipeline::new(config.limits(), Arc::clone(&pseudonymiser), view, Arc::clone(&redactor));
@@ -482,7 +483,48 @@ pub fn check_files(config: &Config) -> Result<PolicySet, ConfigError> {
     if config.pseudonym.key.is_empty() && config.pseudonym_key_file().exists() {
         read_pseudonym_key(&config.pseudonym_key_file())?;
     }
+    load_redactor(config, None)?;
     load_policies(config)
+}
+
+/// What the hashes in texts are keyed with is derived from the key of the pseudonyms for this purpose.
+const REDACTION_HASHES: &str = "assent redaction hashes v1";
+
+/// Reads the rules that the configuration names. Without a key nothing is hashed, which is for a check.
+///
+/// # Errors
+/// A file cannot be read, or is wrong, or there is no such entity.
+pub fn load_redactor(config: &Config, key: Option<&PseudonymKey>) -> Result<Redactor, ConfigError> {
+    let key = key.map(|key| key.derived(REDACTION_HASHES));
+    let mut tenants = Vec::new();
+    for (tenant, redaction) in config.redaction_of_tenants() {
+        let files = redaction.rules_files.iter().map(|path| read_rules(path));
+        let rules = TenantRules {
+            files: files.collect::<Result<_, _>>()?,
+            actions: redaction.actions.into_iter().collect(),
+            hasher: key.as_ref().map(|key| Hasher::new(key, tenant)),
+        };
+        tenants.push((tenant, rules));
+    }
+    Redactor::with_tenants(tenants.iter().map(|(tenant, rules)| (*tenant, rules)))
+        .map_err(|error| ConfigError::key("redaction", error.to_string()))
+}
+
+/// The most bytes of a file of rules.
+const MAX_RULES_BYTES: u64 = 256 << 10;
+
+fn read_rules(path: &Path) -> Result<(String, String), ConfigError> {
+    use std::io::Read as _;
+    let unusable =
+        |what: String| ConfigError::key("redaction.rules_files", format!("{}: {what}", path.display()));
+    let mut text = String::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(MAX_RULES_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| unusable(format!("cannot be read: {error}")))?;
+    if text.len() as u64 > MAX_RULES_BYTES {
+        return Err(unusable("is larger than 256 KiB: split it, or join rules with `|`".to_owned()));
+    }
+    Ok((path.display().to_string(), text))
 }
 
 /// Reads the policy that the configuration names, or the shipped default.

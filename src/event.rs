@@ -534,5 +534,5 @@ pub struct Redacted<'a> {
     /// How many of each entity the redactor took out, by its name.
     pub redactions: Vec<(&'static str, u16)>,
     /// The version of the redactor's rules.
-    pub redaction_version: &'static str,
+    pub redaction_version: &'a str,
 }

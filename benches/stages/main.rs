@@ -42,7 +42,7 @@ criterion_main!(stages);
 /// Taking personal data out of one text: every kind, and the author's id.
 fn redact(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("redact");
-    let redactor = Redactor::new();
+    let (redactor, tenant) = (Redactor::new(), Tenant::new("acme"));
     let author = RawUserId::new(AUTHOR);
     for language in Language::ALL {
         for size in Size::ALL {
@@ -56,7 +56,11 @@ fn redact(criterion: &mut Criterion) {
                 group.bench_function(format!("{}/{}/{kind}", language.name(), size.name), |bencher| {
                     bencher.iter(|| {
                         for text in &set {
-                            black_box(redactor.redact_evidence(RawText::new(black_box(text)), author));
+                            black_box(redactor.redact_evidence(
+                                &tenant,
+                                RawText::new(black_box(text)),
+                                author,
+                            ));
                         }
                     });
                 });

@@ -86,7 +86,8 @@ fn options(mut args: impl Iterator<Item = String>) -> anyhow::Result<Options> {
                 };
             }
             "--misses" => {
-                options.misses = args.next().and_then(|n| n.parse().ok()).context("--misses takes a number")?;
+                options.misses =
+                    args.next().and_then(|n| n.parse().ok()).context("--misses takes a number")?;
             }
             _ if options.file.is_empty() && !arg.starts_with('-') => options.file = arg,
             _ => bail!("unknown argument {arg}"),

@@ -20,6 +20,7 @@ mod dev;
 mod endpoints;
 mod local;
 mod migrate;
+mod redact;
 mod serve;
 mod spool;
 mod terminal;
@@ -99,6 +100,8 @@ enum Command {
     /// Set or read a person's consent through a running collector
     #[command(subcommand)]
     Consent(consent::Command),
+    /// Show what the rules take out of a text, to try and to tune them
+    Redact(redact::Redact),
     /// Look into the spool
     #[command(subcommand)]
     Spool(spool::Command),
@@ -183,6 +186,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     let mut config = cli.options.load()?;
     match cli.command {
         Command::CheckConfig => check_config::run(&config),
+        Command::Redact(command) => redact::run(config, &command),
         Command::Spool(command) => spool::run(&config, &command),
         Command::Serve => {
             telemetry::start_logging(&config.telemetry)?;

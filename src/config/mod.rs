@@ -19,13 +19,14 @@ pub mod units;
 
 pub use sections::{
     Admin, ClickHouse, Consent, Controller, Delivery, Durability, Fsync, Ingress, InsertQuorum,
-    LocalClickHouse, LogFormat, PolicyFile, Pseudonym, Spool, Telemetry, TenantConfig, Tls,
+    LocalClickHouse, LogFormat, PolicyFile, Pseudonym, Redaction, Spool, Telemetry, TenantConfig, Tls,
 };
 
 use crate::{
     consent,
     ingress::{admission, arrival, codec},
-    pipeline, spool,
+    pipeline::{self, authenticate::LOCAL_TENANT},
+    spool,
 };
 
 /// The prefix of environment variables.
@@ -60,6 +61,8 @@ pub struct Config {
     pub controller: Controller,
     /// The key of the pseudonyms.
     pub pseudonym: Pseudonym,
+    /// What is found in all texts besides what the shipped rules find, and what becomes of it.
+    pub redaction: Redaction,
     /// The durable queue.
     pub spool: Spool,
     /// From the spool to ClickHouse.
@@ -118,6 +121,7 @@ impl Default for Config {
             policy: PolicyFile::default(),
             controller: Controller::default(),
             pseudonym: Pseudonym::default(),
+            redaction: Redaction::default(),
             spool: Spool::default(),
             delivery: Delivery::default(),
             tenants: Vec::new(),
@@ -320,6 +324,22 @@ impl Config {
                 key_digests: tenant.api_key_sha256.clone(),
             })
             .collect()
+    }
+
+    /// What is found in the texts of each tenant that has anything but the shipped rules, and what becomes of it.
+    #[must_use]
+    pub fn redaction_of_tenants(&self) -> Vec<(&str, Redaction)> {
+        let open = [(LOCAL_TENANT, Redaction::default())];
+        let listed = self.tenants.iter().map(|tenant| (tenant.name.as_str(), tenant.redaction.clone()));
+        let tenants: Vec<_> =
+            if self.tenants.is_empty() { open.into_iter().collect() } else { listed.collect() };
+        let with_all = tenants.into_iter().map(|(name, own)| {
+            let mut all = self.redaction.clone();
+            all.rules_files.extend(own.rules_files);
+            all.actions.extend(own.actions);
+            (name, all)
+        });
+        with_all.filter(|(_, redaction)| !redaction.is_empty()).collect()
     }
 
     /// Who decides about the processing of a tenant's data.

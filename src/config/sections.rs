@@ -1,8 +1,10 @@
 //! The sections of the configuration and their defaults. What a key means stands here and nowhere else.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+use crate::redaction::Action;
 
 use super::units::{ByteSize, Secret, Span};
 
@@ -211,6 +213,27 @@ pub struct TenantConfig {
     /// Who decides about the processing, for receipts; that of the top level when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller: Option<Controller>,
+    /// What is found in its texts and what becomes of it, besides what the top level says.
+    #[serde(default, skip_serializing_if = "Redaction::is_empty")]
+    pub redaction: Redaction,
+}
+
+/// What is found in texts besides what the shipped rules find, and what becomes of what is found.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redaction {
+    /// Files of rules, at most 256 KiB each; docs/redaction.md has their form.
+    pub rules_files: Vec<PathBuf>,
+    /// By the name of what is found: `placeholder` (without this), `hash`, or `drop` the event.
+    pub actions: BTreeMap<String, Action>,
+}
+
+impl Redaction {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules_files.is_empty() && self.actions.is_empty()
+    }
 }
 
 /// Logs.

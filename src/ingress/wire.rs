@@ -34,6 +34,7 @@ const fn rejection_reason(reason: RejectionReason) -> proto::RejectionReason {
         RejectionReason::TooManyEvents => proto::RejectionReason::TooManyEvents,
         RejectionReason::InvalidJurisdiction => proto::RejectionReason::InvalidJurisdiction,
         RejectionReason::InvalidField => proto::RejectionReason::InvalidField,
+        RejectionReason::RefusedPersonalData => proto::RejectionReason::RefusedPersonalData,
     }
 }
 

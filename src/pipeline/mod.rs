@@ -21,7 +21,7 @@ pub mod validate;
 
 pub use authenticate::{AuthError, Credentials, CredentialsError, TenantKeys};
 pub use pseudonymise::{KeyError, PseudonymKey, Pseudonymiser};
-pub use redact::{RULES_VERSION, Redactor};
+pub use redact::{RULES_VERSION, Redactor, RedactorError, RulesRecord, TenantRules, TenantRulesError};
 pub use tag::{ConsentFacts, ConsentView, Decide};
 pub use validate::{Limits, RejectionReason, Validator, Violation};
 
@@ -94,11 +94,14 @@ impl Pipeline {
             let event_id = event.event_id;
             let valid =
                 self.validator.check_index(index).and_then(|()| self.validator.validate(tenant, event, now));
-            match valid {
-                Ok(valid) => {
-                    let (pseudonymous, author) = self.pseudonymiser.pseudonymise(valid, &mut last);
-                    let tagged = tag::tag(pseudonymous, &decide);
-                    take(&self.redactor.redact_event(tagged, &author));
+            let redacted = valid.and_then(|valid| {
+                let (pseudonymous, author) = self.pseudonymiser.pseudonymise(valid, &mut last);
+                let tagged = tag::tag(pseudonymous, &decide);
+                self.redactor.redact_event(tagged, &author)
+            });
+            match redacted {
+                Ok(redacted) => {
+                    take(&redacted);
                     outcome.accepted += 1;
                 }
                 Err(Violation { reason, message }) => {

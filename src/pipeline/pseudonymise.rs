@@ -87,6 +87,15 @@ impl PseudonymKey {
         Zeroizing::new(format!("{TEXT_TAG} {} {}\n", self.id, *hex))
     }
 
+    /// A key for another purpose, from which this one cannot be told.
+    #[must_use]
+    pub fn derived(&self, purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*self.key), purpose.as_bytes());
+        let mut derived = Zeroizing::new([0; KEY_BYTES]);
+        derived.copy_from_slice(tag.as_ref());
+        derived
+    }
+
     /// 8 hexadecimal digits; may be logged and stored.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -168,7 +177,7 @@ impl fmt::Debug for Pseudonymiser {
     }
 }
 
-fn hex_of(bytes: &[u8]) -> String {
+pub(super) fn hex_of(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
         .iter()

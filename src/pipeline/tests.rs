@@ -65,7 +65,7 @@ struct Row {
     interaction_id: String,
     payload: Payload<'static, String>,
     redactions: Vec<(&'static str, u16)>,
-    redaction_version: &'static str,
+    redaction_version: String,
 }
 
 impl Row {
@@ -82,7 +82,7 @@ impl Row {
             interaction_id: context.interaction_id.to_string(),
             payload: owned(payload),
             redactions: redactions.clone(),
-            redaction_version,
+            redaction_version: (*redaction_version).to_owned(),
         }
     }
 }

@@ -77,6 +77,8 @@ pub enum RejectionReason {
     InvalidJurisdiction = 13,
     /// `feature`, `model` or a field of `client` is too long or has other characters.
     InvalidField = 14,
+    /// A text holds personal data of a kind that the tenant's settings refuse.
+    RefusedPersonalData = 15,
 }
 
 impl RejectionReason {
@@ -98,6 +100,7 @@ impl RejectionReason {
             Self::TooManyEvents => "too_many_events",
             Self::InvalidJurisdiction => "invalid_jurisdiction",
             Self::InvalidField => "invalid_field",
+            Self::RefusedPersonalData => "refused_personal_data",
         }
     }
 }

@@ -26,7 +26,8 @@ pub struct Author<'a> {
 
 impl<'a> Author<'a> {
     /// To be looked for in the texts of an event.
-    pub(crate) fn of_event(id: &'a str) -> Self {
+    #[must_use]
+    pub fn of_event(id: &'a str) -> Self {
         Self::new(id.trim(), MIN_BYTES_IN_EVENT)
     }
 

@@ -197,7 +197,7 @@ mod tests {
             for token in tokens(&text) {
                 prop_assert!(token.start() >= end && token.len() > 0);
                 prop_assert!(!text[end..token.start()].contains(|c: char| c.is_ascii_alphanumeric()));
-                prop_assert!(token.of(&text).chars().all(|c| is_address_letter(c)));
+                prop_assert!(token.of(&text).chars().all(is_address_letter));
                 end = token.end();
             }
             prop_assert!(!text[end..].contains(|c: char| c.is_ascii_alphanumeric()));

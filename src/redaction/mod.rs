@@ -21,6 +21,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+mod action;
 mod author;
 mod card;
 mod chars;
@@ -34,6 +35,7 @@ pub mod rules;
 mod validators;
 mod view;
 
+pub use action::{Action, Actions, Hasher};
 pub use author::Author;
 pub use entity::{Counts, Entity};
 pub use rules::RulesError;
@@ -95,12 +97,15 @@ pub struct Outcome<'a> {
     pub text: Cow<'a, str>,
     /// How many of each entity were taken out.
     pub counts: Counts,
+    /// Something because of which the text is not to be taken at all ([`Action::Drop`]).
+    pub refused: Option<Entity>,
 }
 
 /// Finds personal data with the shipped rules and, maybe, more. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
     rules: Arc<RuleSet>,
+    actions: Arc<Actions>,
 }
 
 impl fmt::Debug for Engine {
@@ -117,42 +122,42 @@ impl Engine {
     #[must_use]
     pub fn shipped() -> Self {
         static SHIPPED: LazyLock<Engine> =
-            LazyLock::new(|| Engine::new(&[]).expect("the shipped rules compile"));
+            LazyLock::new(|| Engine::new(&[], Actions::default()).expect("the shipped rules compile"));
         SHIPPED.clone()
     }
 
-    /// Takes the shipped rules and those of `more` into use.
+    /// Takes the shipped rules and those of `more` into use, with what is done with what they find.
     ///
     /// # Errors
     /// When one of the rules is wrong.
-    pub fn new(more: &[RulesFile]) -> Result<Self, RulesError> {
+    pub fn new(more: &[RulesFile], actions: Actions) -> Result<Self, RulesError> {
         let mut entries = Vec::new();
         for (_, text) in SHIPPED_RULES {
             entries.extend(RulesFile::parse(text)?.rules);
         }
         entries.extend(more.iter().flat_map(|file| file.rules.iter().cloned()));
-        Ok(Self { rules: Arc::new(RuleSet::compile(&entries)?) })
+        Ok(Self { rules: Arc::new(RuleSet::compile(&entries)?), actions: Arc::new(actions) })
     }
 
     /// Redacts a text, its author's user id included.
     #[must_use]
     pub fn redact<'a>(&self, text: &'a str, author: Option<&Author<'_>>) -> Outcome<'a> {
         let mut text = Cow::Borrowed(text);
-        let mut placeholders = Placeholders::default();
+        let mut placeholders = Placeholders::new(&self.actions);
         for _ in 0..MAX_PASSES {
             match self.pass(&text, author, &mut placeholders, |_, _, _| {}) {
                 Some(redacted) => text = Cow::Owned(redacted),
                 None => break,
             }
         }
-        Outcome { text, counts: placeholders.counts }
+        Outcome { text, counts: placeholders.counts, refused: placeholders.refused }
     }
 
     /// Redacts a text and says where what was found stood in it, in order.
     #[must_use]
     pub fn inspect(&self, original: &str, author: Option<&Author<'_>>) -> (String, Vec<Finding>) {
         let mut text = Cow::Borrowed(original);
-        let mut placeholders = Placeholders::default();
+        let mut placeholders = Placeholders::new(&self.actions);
         let mut findings: Vec<Finding> = Vec::new();
         for _ in 0..MAX_PASSES {
             let mut found = Vec::new();
@@ -166,6 +171,27 @@ impl Engine {
             text = Cow::Owned(redacted);
         }
         (text.into_owned(), findings)
+    }
+
+    /// The same rules, with something else done with what they find.
+    #[must_use]
+    pub fn with_actions(&self, actions: Actions) -> Self {
+        Self { rules: Arc::clone(&self.rules), actions: Arc::new(actions) }
+    }
+
+    /// Whether some rule finds an entity.
+    #[must_use]
+    pub fn finds(&self, entity: &str) -> bool {
+        self.rules.entities().any(|known| known.as_str() == entity)
+    }
+
+    /// All that is found, by name.
+    #[must_use]
+    pub fn entities(&self) -> Vec<&'static str> {
+        let mut entities: Vec<_> = self.rules.entities().map(Entity::as_str).collect();
+        entities.sort_unstable();
+        entities.dedup();
+        entities
     }
 
     /// Tries the examples of a rule with all rules in use. Gives what went wrong, in words.
@@ -199,7 +225,7 @@ impl Engine {
         &self,
         text: &str,
         author: Option<&Author<'_>>,
-        placeholders: &mut Placeholders,
+        placeholders: &mut Placeholders<'_>,
         replaced: impl FnMut((usize, usize), Entity, &str),
     ) -> Option<String> {
         let survey = Survey::of(text);
@@ -264,7 +290,7 @@ fn replace(
     text: &str,
     view: &View<'_>,
     spans: &[Span],
-    placeholders: &mut Placeholders,
+    placeholders: &mut Placeholders<'_>,
     mut replaced: impl FnMut((usize, usize), Entity, &str),
 ) -> String {
     let mut redacted = String::with_capacity(text.len());
@@ -315,17 +341,25 @@ fn with_more(before: Vec<Finding>, found: Vec<Finding>) -> Vec<Finding> {
 }
 
 /// Numbers the placeholders of one text, the same value the same number.
-#[derive(Default)]
-struct Placeholders {
+struct Placeholders<'a> {
+    actions: &'a Actions,
     counts: Counts,
+    refused: Option<Entity>,
     /// `None` until there is a first one: most texts have none, and even an empty map costs something.
     numbers: Option<HashMap<(Entity, String), usize>>,
     distinct: Vec<(Entity, usize)>,
 }
 
-impl Placeholders {
+impl<'a> Placeholders<'a> {
+    fn new(actions: &'a Actions) -> Self {
+        Self { actions, counts: Counts::default(), refused: None, numbers: None, distinct: Vec::new() }
+    }
+
     fn push(&mut self, to: &mut String, entity: Entity, value: &str) {
         self.counts.add(entity);
+        if self.actions.of(entity) == Action::Drop {
+            self.refused.get_or_insert(entity);
+        }
         let key = match entity {
             // There is one author.
             Entity::USER => return to.push_str("<USER>"),
@@ -335,6 +369,10 @@ impl Placeholders {
             Entity::EMAIL => value.to_lowercase(),
             _ => value.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect(),
         };
+        if let Some(hash) = self.actions.hash(entity, &key) {
+            to.extend(["<", entity.as_str(), ":", &hash, ">"]);
+            return;
+        }
         let distinct = &mut self.distinct;
         let number = *self.numbers.get_or_insert_default().entry((entity, key)).or_insert_with(|| {
             match distinct.iter_mut().find(|(known, _)| *known == entity) {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn redact(text: &str) -> String {
-    let Outcome { text: redacted, counts } = Engine::shipped().redact(text, None);
+    let Outcome { text: redacted, counts, .. } = Engine::shipped().redact(text, None);
     assert_eq!(counts.is_empty(), redacted == text, "counts of {text:?}");
     redacted.into_owned()
 }
@@ -298,7 +298,7 @@ fn evidence_is_redacted_with_shorter_ids() {
 fn clean_text_is_not_copied() {
     let text = "Nothing to see here, 123456, 100 % – naïve 日本語。".to_owned();
     let at = text.as_ptr();
-    let Outcome { text: redacted, counts } = Engine::shipped().redact(&text, None);
+    let Outcome { text: redacted, counts, .. } = Engine::shipped().redact(&text, None);
     assert_eq!(redacted.as_ptr(), at);
     assert!(counts.is_empty());
 }
@@ -395,4 +395,64 @@ proptest! {
     fn words_are_left_alone(text in "([A-Za-zà-ž']{1,9}[ ,.!?\n]{1,2}){0,30}") {
         prop_assert_eq!(redact(&text), text);
     }
+}
+
+/// Where what was found stood, after as many searches as it took.
+#[test]
+fn findings_are_of_the_original() {
+    let text = "Card 4111 1111 1111 1111 +49 30 901820, a@b.de";
+    let (redacted, findings) = Engine::shipped().inspect(text, None);
+    assert_eq!(redacted, "Card <CARD_1> <PHONE_1>, <EMAIL_1>");
+    let found: Vec<_> =
+        findings.iter().map(|it| (&text[it.start..it.end], it.placeholder.as_str())).collect();
+    assert_eq!(
+        found,
+        [("4111 1111 1111 1111", "<CARD_1>"), ("+49 30 901820", "<PHONE_1>"), ("a@b.de", "<EMAIL_1>")]
+    );
+}
+
+#[test]
+fn what_later_searches_find_is_where_it_stood() {
+    let finding = |start, end, placeholder: &str| Finding {
+        start,
+        end,
+        entity: Entity::EMAIL,
+        placeholder: placeholder.to_owned(),
+    };
+    // "0123456789abcdef" became "01<E>6789<LONGER>def".
+    let first = || vec![finding(2, 6, "<E>"), finding(10, 13, "<LONGER>")];
+    for (found, expected) in [
+        ((0, 1), vec![finding(0, 1, "x"), finding(2, 6, "<E>"), finding(10, 13, "<LONGER>")]),
+        ((6, 8), vec![finding(2, 6, "<E>"), finding(7, 9, "x"), finding(10, 13, "<LONGER>")]),
+        ((18, 19), vec![finding(2, 6, "<E>"), finding(10, 13, "<LONGER>"), finding(14, 15, "x")]),
+        ((4, 7), vec![finding(2, 8, "x"), finding(10, 13, "<LONGER>")]),
+        ((0, 19), vec![finding(0, 15, "x")]),
+    ] {
+        assert_eq!(with_more(first(), vec![finding(found.0, found.1, "x")]), expected, "{found:?}");
+    }
+}
+
+#[test]
+fn a_hash_is_the_same_in_all_texts_of_a_tenant() {
+    let engine = |tenant: &str, key: u8| {
+        let actions = vec![(Entity::EMAIL, Action::Hash), (Entity::CARD, Action::Drop)];
+        Engine::shipped().with_actions(Actions::new(actions, Some(Hasher::new(&[key; 32], tenant))))
+    };
+    let redact = |tenant: &str, key, text: &str| engine(tenant, key).redact(text, None).text.into_owned();
+    let hashed = redact("acme", 1, "A@Example.com +49 30 901820");
+    let (hash, rest) = hashed.split_once('>').unwrap();
+    let letters = hash.strip_prefix("<EMAIL:").unwrap();
+    assert_eq!((letters.len(), rest), (16, " <PHONE_1>"));
+    assert!(letters.bytes().all(|b| (b'a'..=b'p').contains(&b)), "{letters}");
+    assert_eq!(redact("acme", 1, "x a@example.com"), format!("x {hash}>"));
+    assert_eq!(redact("acme", 1, &hashed), hashed);
+    for (tenant, key) in [("other", 1), ("acme", 2)] {
+        assert!(!redact(tenant, key, "a@example.com").contains(letters));
+    }
+    // Without a key nothing tells one address from another in two texts.
+    let keyless = Engine::shipped().with_actions(Actions::new(vec![(Entity::EMAIL, Action::Hash)], None));
+    assert_eq!(keyless.redact("a@example.com", None).text, "<EMAIL_1>");
+    let refused = |text| engine("acme", 1).redact(text, None).refused;
+    assert_eq!(refused("4111 1111 1111 1111"), Some(Entity::CARD));
+    assert_eq!(refused("a@example.com"), None);
 }

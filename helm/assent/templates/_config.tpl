@@ -1,6 +1,6 @@
 {{/* A value as TOML. JSON's strings are TOML's basic strings. Whole numbers come out of YAML as floats. */}}
 {{- define "assent.toml.value" -}}
-{{- if kindIs "bool" . }}{{ . }}{{ else if or (kindIs "string" .) (kindIs "slice" .) }}{{ mustToRawJson . }}{{ else }}{{ int64 . }}{{ end }}
+{{- if kindIs "bool" . }}{{ . }}{{ else if or (kindIs "string" .) (kindIs "slice" .) }}{{ mustToRawJson . }}{{ else if kindIs "map" . }}{ {{- range $i, $key := keys . | sortAlpha }}{{ if $i }},{{ end }} {{ $key }} = {{ include "assent.toml.value" (get $ $key) }}{{ end }} }{{ else }}{{ int64 . }}{{ end }}
 {{- end }}
 
 {{/* assent.toml: what the chart knows, over what `config` says. */}}
@@ -41,5 +41,8 @@ data_dir = {{ include "assent.toml.value" (include "assent.dataDir" .) }}
 [[tenants]]
 name = {{ include "assent.toml.value" .name }}
 api_key_sha256 = [{{ range $i, $digest := .apiKeySha256 }}{{ if $i }}, {{ end }}{{ include "assent.toml.value" $digest }}{{ end }}]
+{{- with .redaction }}
+redaction = {{ include "assent.toml.value" . }}
+{{- end }}
 {{- end }}
 {{- end }}

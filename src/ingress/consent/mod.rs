@@ -98,7 +98,9 @@ impl Consent {
             })?),
         };
         let author = RawUserId::new(&person.user_id);
-        let redact = |text: &str| self.0.redactor.redact_evidence(RawText::new(text), author).into_owned();
+        let redact = |text: &str| {
+            self.0.redactor.redact_evidence(&person.tenant, RawText::new(text), author).into_owned()
+        };
         Ok(Change {
             tenant: person.tenant.clone(),
             subject_id: person.subject_id,

@@ -125,6 +125,8 @@ impl Recogniser {
 /// Rules that are ready for use. They are shared by all threads.
 pub(super) struct RuleSet {
     rules: Vec<Rule>,
+    /// Those of recognisers too.
+    entities: Vec<Entity>,
     words: Option<Automaton>,
     codes: Option<Automaton>,
     beginnings: Beginnings,
@@ -175,7 +177,7 @@ impl RuleSet {
             return Err(RulesError::TooMany(entries.len()));
         }
         let mut names = HashSet::new();
-        let mut rules = Vec::new();
+        let (mut rules, mut entities) = (Vec::new(), Vec::new());
         let (mut words, mut codes) = (Patterns::default(), Patterns::default());
         let mut beginnings = Beginnings::default();
         for entry in entries {
@@ -183,6 +185,7 @@ impl RuleSet {
                 return Err(RulesError::SameName(entry.name.clone()));
             }
             let entity = entity_of(entry)?;
+            entities.push(entity);
             let Some(pattern) = pattern_of(entry)? else { continue };
             let fixed = beginnings_of(&pattern);
             let patterns = if fixed.is_some() { &mut words } else { &mut codes };
@@ -199,7 +202,12 @@ impl RuleSet {
             let [words, codes] = dfas.each_ref().map(|dfa| dfa.as_ref().map(DFA::create_cache));
             Caches { words, codes, matches: Vec::new(), done: Vec::new() }
         });
-        Ok(Self { rules, words, codes, beginnings, caches: Pool::new(make) })
+        Ok(Self { rules, entities, words, codes, beginnings, caches: Pool::new(make) })
+    }
+
+    /// What is found, rule by rule.
+    pub(super) fn entities(&self) -> impl Iterator<Item = Entity> {
+        self.entities.iter().copied()
     }
 
     /// Adds what the patterns take of a text, whose tokens these are.

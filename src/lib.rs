@@ -29,5 +29,6 @@ pub mod ingress;
 #[cfg(feature = "mutations")]
 pub mod mutation;
 pub mod pipeline;
+pub mod rulebook;
 pub mod spool;
 pub mod telemetry;

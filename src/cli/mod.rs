@@ -20,6 +20,7 @@ mod dev;
 mod endpoints;
 mod local;
 mod migrate;
+mod redaction;
 mod serve;
 mod spool;
 mod terminal;
@@ -99,6 +100,9 @@ enum Command {
     /// Set or read a person's consent through a running collector
     #[command(subcommand)]
     Consent(consent::Command),
+    /// Say which versions of the redaction rules count
+    #[command(subcommand)]
+    Redaction(redaction::Command),
     /// Look into the spool
     #[command(subcommand)]
     Spool(spool::Command),
@@ -203,6 +207,10 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate => {
             telemetry::start_logging(&config.telemetry)?;
             runtime()?.block_on(migrate::run(&config))
+        }
+        Command::Redaction(command) => {
+            telemetry::start_logging(&config.telemetry)?;
+            runtime()?.block_on(redaction::run(&config, &command))
         }
         Command::Consent(_) | Command::ClickhouseLocalServer { .. } => unreachable!("handled above"),
     }

@@ -21,7 +21,7 @@ pub mod validate;
 
 pub use authenticate::{AuthError, Credentials, CredentialsError, TenantKeys};
 pub use pseudonymise::{KeyError, PseudonymKey, Pseudonymiser};
-pub use redact::{Counts, RULES_VERSION, Redactor};
+pub use redact::{Counts, RULES_VERSION, Redactor, RulesRecord};
 pub use tag::{ConsentFacts, ConsentView, Decide};
 pub use validate::{Limits, RejectionReason, Validator, Violation};
 

@@ -24,6 +24,7 @@ mod policy;
 mod power;
 mod power_cut;
 mod privacy;
+mod redaction_rules;
 mod retries;
 mod roles;
 mod schema;

@@ -14,6 +14,9 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Payload, RawText, RawUserId, Redacted, RedactedText, Tagged};
 
 pub(super) mod author;
@@ -31,6 +34,22 @@ use view::{Survey, View};
 /// The version of the rules, as in the column `redaction_version`. Any change of what is found
 /// changes it.
 pub const RULES_VERSION: &str = "2026-11-24.1";
+
+/// The rules in words, for the record of [`RULES_VERSION`]; their form is that of the code.
+const RULES_BODY: &str = "EMAIL: local@domain.tld in any script, quoted local parts, [address] domains; encoded and \
+disguised forms.\nCARD: 12 to 19 digits with Luhn's check and a known network's prefix and length.\nPHONE: country codes, \
+national forms with separators, 7 to 15 digits after a word that says so.\nUSER: the author's own user id, whole words.\n";
+
+/// Rules as they are recorded beside the rows that they redacted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesRecord {
+    /// Their version, as in the column `redaction_version`.
+    pub version: String,
+    /// SHA-256 of the body, in hexadecimal digits.
+    pub digest: String,
+    /// The rules themselves.
+    pub body: String,
+}
 
 /// The most searches of one text. Real texts need two; the limit keeps the time linear.
 const MAX_PASSES: usize = 8;
@@ -114,6 +133,19 @@ impl Redactor {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// All rules that an event may be redacted by, for the record.
+    #[must_use]
+    pub fn records(&self) -> Vec<RulesRecord> {
+        use std::fmt::Write as _;
+        let hash = digest(&SHA256, RULES_BODY.as_bytes());
+        let digest = hash.as_ref().iter().fold(String::new(), |mut hex, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        vec![RulesRecord { version: RULES_VERSION.to_owned(), digest, body: RULES_BODY.to_owned() }]
     }
 
     /// Redacts a text whose author is not known here.

@@ -10,6 +10,7 @@
 mod harness;
 
 mod blocks;
+mod canary;
 mod cli;
 mod consent;
 mod delivery;

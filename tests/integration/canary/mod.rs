@@ -158,7 +158,8 @@ async fn accepted(collector: &Collector, words: &mut Words, answers: &mut Answer
 }
 
 /// An event for each reason, with canaries in all its other fields.
-async fn rejected(client: &Client, words: &mut Words, answers: &mut Answers) {
+/// Gives how many good ones there were between them.
+async fn rejected(client: &Client, words: &mut Words, answers: &mut Answers) -> usize {
     type Break = Box<dyn Fn(&mut Event, String)>;
     let shown = |change: fn(&mut SuggestionShown, String)| -> Break {
         Box::new(move |event, word| {
@@ -229,6 +230,7 @@ async fn rejected(client: &Client, words: &mut Words, answers: &mut Answers) {
         // The id goes back to who sent it, and nowhere else.
         answers.add(&rejected.message);
     }
+    answer.accepted as usize
 }
 
 async fn refused(collector: &Collector, words: &mut Words, answers: &mut Answers) {
@@ -357,7 +359,7 @@ async fn no_canary_is_left_anywhere() {
         reads_of_consent(&client, &other, &mut words, &mut answers, user).await;
         rows += accepted(&collector, &mut words, &mut answers, user).await;
     }
-    rejected(&client, &mut words, &mut answers).await;
+    rows += rejected(&client, &mut words, &mut answers).await;
     refused(&collector, &mut words, &mut answers).await;
     rows += malformed(&collector, &mut words, &mut answers).await;
     database.wait_for_rows(rows as u64).await;

@@ -3,10 +3,13 @@
 //!
 //! No word ever goes into a query: ClickHouse would write it to its own logs, and the scan would find itself.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+};
 
 use assent::clickhouse::compressed;
-use memchr::memmem;
 use serde::Deserialize;
 
 use crate::harness::Database;
@@ -17,11 +20,18 @@ const CHECKSUM_BYTES: usize = 16;
 const HEADER_BYTES: usize = 9;
 const LZ4: u8 = 0x82;
 
-/// Words to look for, each in the forms in which it could lie somewhere.
+/// How a form begins: none is shorter.
+const START_BYTES: usize = 8;
+
+/// Words to look for, each in the forms in which it could lie somewhere. There are thousands, and many megabytes to look
+/// through, so all are looked for at once.
 pub(super) struct Scan {
-    needles: Vec<(String, memmem::Finder<'static>)>,
-    /// Where which word was found.
-    pub(super) found: BTreeSet<String>,
+    /// A bit for each three bytes that a form begins with.
+    starts: Vec<u64>,
+    /// The forms, and the words that they are of, by how they begin.
+    forms: HashMap<[u8; START_BYTES], Vec<(Vec<u8>, String)>>,
+    /// Where which word was found, and what was around it the first time.
+    pub(super) found: BTreeMap<(String, String), String>,
     /// How many files were read.
     pub(super) files: usize,
     /// How many compressed frames were looked into.
@@ -30,23 +40,46 @@ pub(super) struct Scan {
 
 impl Scan {
     pub(super) fn new(words: &[String]) -> Self {
-        let needle = |word: &String| {
-            forms(word.as_bytes())
-                .into_iter()
-                .map(|form| (word.clone(), memmem::Finder::new(&form).into_owned()))
-                .collect::<Vec<_>>()
+        let mut scan = Self {
+            starts: vec![0; 1 << (24 - 6)],
+            forms: HashMap::new(),
+            found: BTreeMap::new(),
+            files: 0,
+            frames: 0,
         };
-        Self { needles: words.iter().flat_map(needle).collect(), found: BTreeSet::new(), files: 0, frames: 0 }
+        for word in words {
+            for form in forms(word.as_bytes()) {
+                let start = *form.first_chunk().expect("no form is shorter");
+                let bit = three_bytes(&form);
+                scan.starts[bit / 64] |= 1 << (bit % 64);
+                scan.forms.entry(start).or_default().push((form, word.clone()));
+            }
+        }
+        scan
     }
 
     /// Bytes as they are.
     pub(super) fn bytes(&mut self, bytes: &[u8], wherever: &str) {
-        for (word, finder) in &self.needles {
-            if let Some(at) = finder.find(bytes) {
-                let around = &bytes[at.saturating_sub(120)..bytes.len().min(at + 60)];
-                self.found.insert(format!("{word} in {wherever}: {}", String::from_utf8_lossy(around)));
+        for (at, three) in bytes.windows(3).enumerate() {
+            let bit = three_bytes(three);
+            if self.starts[bit / 64] >> (bit % 64) & 1 == 0 {
+                continue;
+            }
+            let Some(start) = bytes[at..].first_chunk::<START_BYTES>() else { return };
+            for (form, word) in self.forms.get(start).into_iter().flatten() {
+                if bytes[at..].starts_with(form) {
+                    let around = &bytes[at.saturating_sub(120)..bytes.len().min(at + 60)];
+                    self.found
+                        .entry((wherever.to_owned(), word.clone()))
+                        .or_insert_with(|| String::from_utf8_lossy(around).into_owned());
+                }
             }
         }
+    }
+
+    /// Whether anything was found in what is named like this.
+    pub(super) fn has_found_in(&self, name: &str) -> bool {
+        self.found.keys().any(|(wherever, _)| wherever.contains(name))
     }
 
     /// All files below a folder, and what is compressed in them: the spool's blocks, quarantined rows, and those columns
@@ -126,9 +159,18 @@ impl Scan {
 
     /// Fails when anything was found.
     pub(super) fn assert_clean(&self) {
-        let found: Vec<_> = self.found.iter().map(String::as_str).collect();
-        assert!(found.is_empty(), "{} leaks:\n{}", found.len(), found.join("\n"));
+        let found: Vec<_> = self
+            .found
+            .iter()
+            .map(|((wherever, word), around)| format!("{word} in {wherever}: {around}"))
+            .collect();
+        assert!(found.is_empty(), "{} leaks:\n{}", found.len(), found[..found.len().min(60)].join("\n"));
     }
+}
+
+/// The first three of some, as a number.
+fn three_bytes(bytes: &[u8]) -> usize {
+    usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2])
 }
 
 /// A word as it is, in hexadecimal digits, in UTF-16, in base64 at each of the three places in a group, and as

@@ -3,6 +3,8 @@
 //!
 //! One collector, with its log at TRACE for everything, its libraries included. The product has no exporter of
 //! traces; the spans and events of `tracing`, of which one would be made, are all in that log.
+//!
+//! Not here: a disk that is full (a spool at its limit is), which takes root, and what the kernel swaps or dumps.
 
 mod raw;
 mod scan;
@@ -431,6 +433,47 @@ async fn no_canary_is_left_anywhere() {
     let mut stored = Scan::new(&words.prose);
     stored.tables(&database).await;
     assert!(stored.found.len() > 20, "{}", stored.found.len());
+}
+
+/// What a spool at its limit refuses was never written, and is in nothing that is said about it.
+#[tokio::test]
+async fn what_a_full_spool_refuses_is_nowhere() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&database.url, Fault::Refuse).await;
+    let small = "[spool]\nmax_bytes = \"4MiB\"\nsegment_bytes = \"1MiB\"\n";
+    let setup = Setup::new(&database).via(&proxy.url).config(small).logs("trace");
+    let collector = setup.start().await;
+    let (mut words, mut answers) = (Words::default(), Answers::default());
+    let user = words.secret();
+    let client = collector.client().await;
+    // Letters at random cannot be compressed.
+    let filler = || (0..20_000).map(|_| fastrand::lowercase()).collect::<String>();
+    let mut refused = 0;
+    for _ in 0..1_000 {
+        let marker = Words::default().secret();
+        let text = format!("{marker} {} {marker} {}", words.text(&user), filler());
+        match client.collect(vec![event(&user).text(&text).build(), event(&marker).text(&text).build()]).await
+        {
+            Ok(answer) => answers.add(&answer),
+            Err(error) => {
+                answers.refusal(Err::<(), _>(error));
+                words.secret.push(marker);
+                refused += 1;
+                if refused == 5 {
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(refused, 5, "the spool is full");
+    let mut scan = Scan::new(&words.secret);
+    scan.bytes(setup.log().as_bytes(), "the log");
+    scan.bytes(answers.0.as_bytes(), "the answers to clients");
+    scan.bytes(output(&setup, &database, &["spool", "inspect"]).as_bytes(), "what was printed");
+    scan.bytes(collector.metrics().await.as_bytes(), "the metrics");
+    scan.folder(&setup.data_dir());
+    assert!(scan.frames > 20, "{} frames", scan.frames);
+    scan.assert_clean();
 }
 
 /// A scan that cannot fail proves nothing: what is put in plain, into a block of the spool, into a table and into the

@@ -44,6 +44,7 @@ use crate::{
     },
     pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor, TenantRules},
     redaction::Hasher,
+    rulebook::{RulesArchive, RulesRecorder},
     spool, telemetry,
 };
 
@@ -168,6 +169,18 @@ impl App {
             .keep(&policies.versions())
             .map_err(|error| AppError::File { path: error.path, source: error.source })?;
 
+        let rules = redactor.records();
+        let rules_archive = RulesArchive::in_data_dir(&config.data_dir);
+        // A disk that is full keeps nobody from delivering what is spooled. The worst that comes of it is that rows
+        // are not eligible.
+        if let Err(error) = rules_archive.keep(&rules) {
+            tracing::error!(
+                %error,
+                "the redaction rules in use cannot be copied; what they redact is in no training view if another \
+                 version is started here before ClickHouse has them"
+            );
+        }
+
         let (readiness_tx, readiness) = watch::channel(Readiness::STARTING);
         let draining = CancellationToken::new();
         let (stop_ingress, stop_rest) = (CancellationToken::new(), CancellationToken::new());
@@ -234,7 +247,19 @@ impl App {
             replica_task.await;
             Ok("the consent replica")
         });
-        tasks.spawn(async move { delivery.run().await.map(|()| "delivery").map_err(Into::into) });
+        // What is delivered before its rules are known is hidden from training until they are, so they are tried
+        // first. With a ClickHouse that does not answer there is nothing to be delivered.
+        let rules_tried = CancellationToken::new();
+        let recording = RulesRecorder::new(rules_archive, rules, client.clone(), collector_id.clone())
+            .run(rules_tried.clone().drop_guard(), stop_rest.clone());
+        tasks.spawn(async move {
+            recording.await;
+            Ok("the recording of redaction rules")
+        });
+        tasks.spawn(async move {
+            rules_tried.cancelled().await;
+            delivery.run().await.map(|()| "delivery").map_err(Into::into)
+        });
         let (durability, quorum) = (config.clickhouse.durability, config.clickhouse.insert_quorum);
         let watching = durability::Watch::new(client.clone(), durability, quorum).run(stop_rest.clone());
         tasks.spawn(async move {

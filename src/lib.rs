@@ -30,5 +30,6 @@ pub mod ingress;
 pub mod mutation;
 pub mod pipeline;
 pub mod redaction;
+pub mod rulebook;
 pub mod spool;
 pub mod telemetry;

@@ -7,7 +7,12 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{ParseError, filter_fn},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
     config::{self, LogFormat},
@@ -95,6 +100,10 @@ pub enum TelemetryError {
     Recorder(#[from] BuildError),
 }
 
+/// Libraries that never log, whatever the filter says. ClickHouse's client prints the server's messages as they came,
+/// and these repeat values of rows; what this program says of them leaves those out.
+const SILENT: &str = "clickhouse";
+
 /// Starts logging to standard error, so that standard output stays a command's own.
 ///
 /// # Errors
@@ -106,10 +115,15 @@ pub fn start_logging(options: &config::Telemetry) -> Result<(), TelemetryError> 
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match options.log_format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder.finish().with(filter_fn(may_log)).try_init(),
+        LogFormat::Json => builder.json().finish().with(filter_fn(may_log)).try_init(),
     };
     started.map_err(|_| TelemetryError::Installed)
+}
+
+fn may_log(metadata: &tracing::Metadata<'_>) -> bool {
+    let of_library = metadata.target().strip_prefix(SILENT);
+    !of_library.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 /// Installs the recorder of metrics and describes them all.

@@ -21,6 +21,7 @@ mod endpoints;
 mod local;
 mod migrate;
 mod redact;
+mod redaction;
 mod serve;
 mod spool;
 mod terminal;
@@ -102,6 +103,9 @@ enum Command {
     Consent(consent::Command),
     /// Show what the rules take out of a text, to try and to tune them
     Redact(redact::Redact),
+    /// Say which versions of the redaction rules count
+    #[command(subcommand)]
+    Redaction(redaction::Command),
     /// Look into the spool
     #[command(subcommand)]
     Spool(spool::Command),
@@ -207,6 +211,10 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate => {
             telemetry::start_logging(&config.telemetry)?;
             runtime()?.block_on(migrate::run(&config))
+        }
+        Command::Redaction(command) => {
+            telemetry::start_logging(&config.telemetry)?;
+            runtime()?.block_on(redaction::run(&config, &command))
         }
         Command::Consent(_) | Command::ClickhouseLocalServer { .. } => unreachable!("handled above"),
     }

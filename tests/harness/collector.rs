@@ -44,6 +44,7 @@ pub(crate) struct Setup {
     policy: Option<PathBuf>,
     env: Vec<(String, String)>,
     behind: Option<Behind>,
+    logs: String,
 }
 
 /// Another program that runs the collector, and where its files are for everybody else.
@@ -64,6 +65,8 @@ impl Setup {
             policy: None,
             env: Vec::new(),
             behind: None,
+            // What a test that fails has to tell.
+            logs: "assent=debug".to_owned(),
         }
     }
 
@@ -89,6 +92,13 @@ impl Setup {
     #[allow(dead_code)] // Not every target of the tests needs it.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Logs what this filter lets through.
+    #[allow(dead_code)] // Not every target of the tests needs it.
+    pub(crate) fn logs(mut self, filter: &str) -> Self {
+        filter.clone_into(&mut self.logs);
         self
     }
 
@@ -163,8 +173,7 @@ impl Setup {
         command
             .args(["--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
             .args(["--clickhouse-url", &self.url, "--clickhouse-database", &self.database])
-            // What a test that fails has to tell.
-            .args(["--log", "assent=debug"])
+            .args(["--log", &self.logs])
             .arg("--config")
             .arg(config)
             .stdin(Stdio::null())

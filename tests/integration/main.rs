@@ -10,6 +10,7 @@
 mod harness;
 
 mod blocks;
+mod canary;
 mod cli;
 mod consent;
 mod delivery;
@@ -24,6 +25,7 @@ mod policy;
 mod power;
 mod power_cut;
 mod privacy;
+mod redaction_rules;
 mod retries;
 mod roles;
 mod schema;

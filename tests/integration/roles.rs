@@ -46,6 +46,8 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
         ),
         ("privacy", "SELECT * FROM events", 3),
         ("privacy", "SELECT * FROM consent_changes", 3),
+        ("privacy", "SELECT DISTINCT version FROM redaction_rules", 1),
+        ("privacy", "SELECT * FROM redaction_rules_revoked", 0),
     ];
     for (user, sql, rows) in may {
         let client = Database::client_as(&database.url, "assent", user);
@@ -66,6 +68,15 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
         ("ml_first_party", "SELECT * FROM typed_texts"),
         ("ml_first_party", "INSERT INTO consent_changes (tenant) VALUES ('local')"),
         ("ml_first_party", "ALTER TABLE events DELETE WHERE 1"),
+        // Who may write these says which rows are eligible.
+        ("ml_first_party", "INSERT INTO redaction_rules (version) VALUES ('mine')"),
+        ("ml_first_party", "SELECT * FROM redaction_rules"),
+        ("analyst", "INSERT INTO redaction_rules (version) VALUES ('mine')"),
+        ("privacy", "INSERT INTO redaction_rules (version) VALUES ('mine')"),
+        ("privacy", "INSERT INTO redaction_rules_revoked (version) VALUES ('mine')"),
+        ("privacy", "ALTER TABLE redaction_rules_revoked DELETE WHERE 1"),
+        ("privacy", "ALTER TABLE events DROP CONSTRAINT eligible_is_redacted"),
+        ("privacy", "TRUNCATE TABLE redaction_rules_revoked"),
         ("ml_affiliates", "SELECT * FROM training_first_party"),
         ("ml_affiliates", "SELECT * FROM events"),
         ("analyst", "SELECT text FROM typed_texts"),
@@ -184,4 +195,17 @@ fn no_grant_of_the_analyst_names_text_or_a_person() {
     for word in ["subject_id", "comment", "final_text", " text,", "(text", " text)"] {
         assert!(!analyst.contains(word), "{word}");
     }
+}
+
+#[test]
+fn only_collectors_may_say_which_rules_are_known_and_nobody_takes_a_revocation_back() {
+    let sql = include_str!("../../schemas/roles.sql");
+    let about: Vec<_> = sql.lines().filter(|line| line.contains("redaction_rules")).collect();
+    assert_eq!(
+        about,
+        [
+            "GRANT SELECT, INSERT ON assent.redaction_rules TO assent_collector;",
+            "GRANT SELECT ON assent.redaction_rules_revoked TO assent_collector;"
+        ]
+    );
 }

@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release --example redaction_eval -- FILE [--split report|tune|all] [--misses N]
-//! cargo run --release --example redaction_eval -- --clean FILE
+//! cargo run --release --example redaction_eval -- --clean examples/redaction_eval/hard_negatives.txt
 //! ```
 //!
 //! `FILE` is a JSON list of texts as presidio-research writes them: `full_text`, `template_id` and `spans`, each

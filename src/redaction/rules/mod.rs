@@ -312,7 +312,7 @@ impl Rule {
             }
             None => start,
         };
-        if taken >= end || !self.validator.is_none_or(|is_valid| is_valid(&text[taken..end])) {
+        if taken >= end || !self.validator.is_none_or(|validator| validator.passes(text, taken, end)) {
             return None;
         }
         let is_near = |words: &Words| {

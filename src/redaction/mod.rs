@@ -49,7 +49,13 @@ use view::{Survey, View};
 pub const RULES_VERSION: &str = "2026-11-25.1";
 
 /// The shipped rules: the name of each file and what is in it.
-pub const SHIPPED_RULES: [(&str, &str); 1] = [("builtin.toml", include_str!("rules/builtin.toml"))];
+pub const SHIPPED_RULES: [(&str, &str); 5] = [
+    ("builtin.toml", include_str!("rules/builtin.toml")),
+    ("identifiers.toml", include_str!("rules/identifiers.toml")),
+    ("finance.toml", include_str!("rules/finance.toml")),
+    ("network.toml", include_str!("rules/network.toml")),
+    ("secrets.toml", include_str!("rules/secrets.toml")),
+];
 
 /// The most searches of one text. Real texts need two; the limit keeps the time linear.
 const MAX_PASSES: usize = 8;

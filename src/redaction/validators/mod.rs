@@ -29,7 +29,7 @@ impl Validator {
 }
 
 /// All checks, by the names that rules give.
-const VALIDATORS: [(&str, Validator); 42] = {
+const VALIDATORS: [(&str, Validator); 44] = {
     use Validator::{Alone, Around};
     [
         ("luhn", Alone(checksums::luhn)),
@@ -52,7 +52,7 @@ const VALIDATORS: [(&str, Validator); 42] = {
         ("es_dni", Alone(national::es_dni)),
         ("it_codice_fiscale", Alone(national::it_codice_fiscale)),
         ("pl_pesel", Alone(national::pl_pesel)),
-        ("in_aadhaar", Alone(national::in_aadhaar)),
+        ("in_aadhaar", Around(national::in_aadhaar)),
         ("br_cpf", Alone(national::br_cpf)),
         ("br_cnpj", Alone(national::br_cnpj)),
         ("ca_sin", Alone(national::ca_sin)),
@@ -74,6 +74,8 @@ const VALIDATORS: [(&str, Validator); 42] = {
         ("mac", Around(network::mac)),
         ("date", Alone(dates::date)),
         ("secret", Alone(secret::secret)),
+        ("strong", Alone(secret::strong)),
+        ("mixed", Alone(secret::mixed)),
     ]
 };
 

@@ -158,9 +158,13 @@ pub(super) fn pl_pesel(text: &str) -> bool {
     is_month_and_day(value(&number[2..4]) % 20, value(&number[4..6])) && sum.is_multiple_of(10)
 }
 
-/// An Aadhaar number (UIDAI): Verhoeff's check, and no 0 or 1 at the beginning.
-pub(super) fn in_aadhaar(text: &str) -> bool {
-    exactly::<12>(text).is_some_and(|number| number[0] >= 2 && !is_uniform(&number)) && verhoeff(text)
+/// An Aadhaar number (UIDAI): Verhoeff's check, no 0 or 1 at the beginning, and no part of a longer number.
+pub(super) fn in_aadhaar(text: &str, start: usize, end: usize) -> bool {
+    let (before, taken, after) = (&text.as_bytes()[..start], &text[start..end], &text.as_bytes()[end..]);
+    let goes_on = matches!(before, [.., digit, b' ' | b'-'] if digit.is_ascii_digit())
+        || matches!(after, [b' ' | b'-', digit, ..] if digit.is_ascii_digit());
+    let fits = exactly::<12>(taken).is_some_and(|number| number[0] >= 2 && !is_uniform(&number));
+    fits && !goes_on && verhoeff(taken)
 }
 
 /// The check digit of Brazil: 11 less the remainder by 11 of a sum, 0 for 10 and more.

@@ -105,3 +105,25 @@ pub(super) fn secret(text: &str) -> bool {
     }
     true
 }
+
+/// Whether a text may be a secret and is no word of a language: there is a digit in it, or a sign with letters of
+/// both cases.
+pub(super) fn strong(text: &str) -> bool {
+    let bare = text.trim_end_matches(['.', ',', ';', '!', '?', ')']);
+    let has = |is: fn(&u8) -> bool| bare.bytes().any(|b| is(&b));
+    let digits = bare.bytes().filter(u8::is_ascii_digit).count();
+    let letters = bare.chars().filter(|c| c.is_alphabetic()).count();
+    let signs = has(|b| b"!@#$%^&*+=?~".contains(b));
+    let both_cases = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
+    secret(text)
+        && ((digits > 0 && letters > 0)
+            || (digits >= 6)
+            || (signs && letters > 3)
+            || (both_cases && bare.len() >= 20))
+}
+
+/// Whether a token has letters and digits, as random ones have.
+pub(super) fn mixed(text: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| text.bytes().any(|b| is(&b));
+    has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+}

@@ -2,7 +2,8 @@
 //! an event's are searched is [`crate::pipeline::redact`]'s.
 //!
 //! What is found is written in files of rules ([`rules`]): patterns with their checks, and recognisers for
-//! what no pattern can tell: [`email`], [`card`], [`phone`] and the author's own id ([`author`]).
+//! what no pattern can tell: [`email`], [`handle`], [`url`], [`card`], [`phone`], [`private_key`] and the author's own id
+//! ([`author`]).
 //! `docs/redaction.md` lists all, and what is not found. A placeholder is numbered per text, so
 //! that two mentions of one address stay one: `<EMAIL_1>`.
 //!
@@ -27,10 +28,13 @@ mod chars;
 mod context;
 mod email;
 mod entity;
+mod handle;
 mod lexer;
 mod numbers;
 mod phone;
+mod private_key;
 pub mod rules;
+mod url;
 mod validators;
 mod view;
 
@@ -214,8 +218,11 @@ impl Engine {
         let mut tokens = Vec::new();
         lexer::tokenise(view.text(), &mut tokens);
         self.rules.find(view.text(), &tokens, &mut spans);
+        url::find(view.text(), &mut spans);
+        private_key::find(view.text(), &mut spans);
         if survey.has_at {
             email::find(view.text(), &mut spans);
+            handle::find(view.text(), &mut spans);
         }
         if survey.digits >= phone::MIN_DIGITS {
             numbers::for_each_run(view.text(), phone::MIN_DIGITS, |run| {

@@ -115,11 +115,21 @@ pub(super) enum Recogniser {
     Card,
     Phone,
     Author,
+    Handle,
+    Url,
+    PrivateKey,
 }
 
 impl Recogniser {
-    const ALL: [(&str, Self); 4] =
-        [("email", Self::Email), ("card", Self::Card), ("phone", Self::Phone), ("author", Self::Author)];
+    const ALL: [(&str, Self); 7] = [
+        ("email", Self::Email),
+        ("card", Self::Card),
+        ("phone", Self::Phone),
+        ("author", Self::Author),
+        ("handle", Self::Handle),
+        ("url", Self::Url),
+        ("private-key", Self::PrivateKey),
+    ];
 }
 
 /// Rules that are ready for use. They are shared by all threads.

@@ -8,6 +8,7 @@ mod finance;
 mod national;
 mod network;
 mod secret;
+mod social;
 
 /// Says whether what matched is what it looks like.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,7 @@ impl Validator {
 }
 
 /// All checks, by the names that rules give.
-const VALIDATORS: [(&str, Validator); 44] = {
+const VALIDATORS: [(&str, Validator); 47] = {
     use Validator::{Alone, Around};
     [
         ("luhn", Alone(checksums::luhn)),
@@ -72,6 +73,9 @@ const VALIDATORS: [(&str, Validator); 44] = {
         ("ipv4", Around(network::ipv4)),
         ("ipv6", Around(network::ipv6)),
         ("mac", Around(network::mac)),
+        ("profile", Around(social::profile)),
+        ("handle", Alone(social::handle)),
+        ("reddit_user", Around(social::reddit_user)),
         ("date", Alone(dates::date)),
         ("secret", Alone(secret::secret)),
         ("strong", Alone(secret::strong)),

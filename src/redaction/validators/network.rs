@@ -8,10 +8,7 @@ pub(super) fn ipv4(text: &str, start: usize, end: usize) -> bool {
     let address = text[start..end].split(['/', ':']).next().unwrap_or_default();
     let Ok(address) = address.parse::<Ipv4Addr>() else { return false };
     let octets = address.octets();
-    if octets[0] == 0
-        || (octets[1..] == [0; 3] && !text[start..end].contains('/'))
-        || (octets[0] == 255 && octets != [255; 4])
-    {
+    if octets[0] == 0 || (octets[1..] == [0; 3] && !text[start..end].contains('/')) || octets[0] == 255 {
         return false;
     }
     // `Chrome/120.1.2.3`, `v1.2.3.4`, `§1.2.3.4`, but `http://192.0.2.1` and `1.2.3.4/24`.

@@ -15,6 +15,13 @@ impl Entity {
     /// The author's own user id.
     pub const USER: Self = Self("USER");
 
+    /// A URL that says who somebody is, or lets one in.
+    pub const URL: Self = Self("URL");
+    /// A handle on a social network.
+    pub const HANDLE: Self = Self("HANDLE");
+    /// A password, a key or a token.
+    pub const SECRET: Self = Self("SECRET");
+
     /// The longest name, in bytes.
     pub const MAX_BYTES: usize = 32;
 
@@ -27,7 +34,7 @@ impl Entity {
         let fits = (1..=Self::MAX_BYTES).contains(&name.len())
             && name.bytes().all(is_name_byte)
             && name.starts_with(|c: char| c.is_ascii_uppercase());
-        let known = [Self::EMAIL, Self::CARD, Self::PHONE, Self::USER];
+        let known = [Self::EMAIL, Self::CARD, Self::PHONE, Self::USER, Self::URL, Self::HANDLE, Self::SECRET];
         let known = known.into_iter().find(|known| known.0 == name);
         fits.then(|| known.unwrap_or_else(|| Self(String::from(name).leak())))
     }

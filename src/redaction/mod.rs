@@ -2,7 +2,8 @@
 //! an event's are searched is [`crate::pipeline::redact`]'s.
 //!
 //! What is found is written in files of rules ([`rules`]): patterns with their checks, and recognisers for
-//! what no pattern can tell: [`email`], [`card`], [`phone`] and the author's own id ([`author`]).
+//! what no pattern can tell: [`email`], [`handle`], [`url`], [`card`], [`phone`], [`private_key`] and the author's own id
+//! ([`author`]).
 //! `docs/redaction.md` lists all, and what is not found. A placeholder is numbered per text, so
 //! that two mentions of one address stay one: `<EMAIL_1>`.
 //!
@@ -28,10 +29,13 @@ mod chars;
 mod context;
 mod email;
 mod entity;
+mod handle;
 mod lexer;
 mod numbers;
 mod phone;
+mod private_key;
 pub mod rules;
+mod url;
 mod validators;
 mod view;
 
@@ -51,7 +55,13 @@ use view::{Survey, View};
 pub const RULES_VERSION: &str = "2026-11-25.1";
 
 /// The shipped rules: the name of each file and what is in it.
-pub const SHIPPED_RULES: [(&str, &str); 1] = [("builtin.toml", include_str!("rules/builtin.toml"))];
+pub const SHIPPED_RULES: [(&str, &str); 5] = [
+    ("builtin.toml", include_str!("rules/builtin.toml")),
+    ("identifiers.toml", include_str!("rules/identifiers.toml")),
+    ("finance.toml", include_str!("rules/finance.toml")),
+    ("network.toml", include_str!("rules/network.toml")),
+    ("secrets.toml", include_str!("rules/secrets.toml")),
+];
 
 /// The most searches of one text. Real texts need two; the limit keeps the time linear.
 const MAX_PASSES: usize = 8;
@@ -234,8 +244,11 @@ impl Engine {
         let mut tokens = Vec::new();
         lexer::tokenise(view.text(), &mut tokens);
         self.rules.find(view.text(), &tokens, &mut spans);
+        url::find(view.text(), &mut spans);
+        private_key::find(view.text(), &mut spans);
         if survey.has_at {
             email::find(view.text(), &mut spans);
+            handle::find(view.text(), &mut spans);
         }
         if survey.digits >= phone::MIN_DIGITS {
             numbers::for_each_run(view.text(), phone::MIN_DIGITS, |run| {

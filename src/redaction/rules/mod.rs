@@ -115,11 +115,21 @@ pub(super) enum Recogniser {
     Card,
     Phone,
     Author,
+    Handle,
+    Url,
+    PrivateKey,
 }
 
 impl Recogniser {
-    const ALL: [(&str, Self); 4] =
-        [("email", Self::Email), ("card", Self::Card), ("phone", Self::Phone), ("author", Self::Author)];
+    const ALL: [(&str, Self); 7] = [
+        ("email", Self::Email),
+        ("card", Self::Card),
+        ("phone", Self::Phone),
+        ("author", Self::Author),
+        ("handle", Self::Handle),
+        ("url", Self::Url),
+        ("private-key", Self::PrivateKey),
+    ];
 }
 
 /// Rules that are ready for use. They are shared by all threads.
@@ -320,7 +330,7 @@ impl Rule {
             }
             None => start,
         };
-        if taken >= end || !self.validator.is_none_or(|is_valid| is_valid(&text[taken..end])) {
+        if taken >= end || !self.validator.is_none_or(|validator| validator.passes(text, taken, end)) {
             return None;
         }
         let is_near = |words: &Words| {
@@ -516,12 +526,25 @@ impl Words {
         if stems.iter().any(|stem| stem.trim().is_empty() || stem.contains(char::is_uppercase)) {
             return None;
         }
+        let mut may_go_on: Vec<bool> = words.iter().map(|word| word.ends_with('*')).collect();
+        let mut stems: Vec<String> = stems.into_iter().map(str::to_owned).collect();
+        // The automaton knows the case of ASCII alone: others are also looked for as a sentence begins.
+        for at in 0..stems.len() {
+            let mut rest = stems[at].chars();
+            if let Some(first) = rest.next().filter(|first| !first.is_ascii() && first.is_alphabetic()) {
+                let capital: String = first.to_uppercase().chain(rest).collect();
+                if capital != stems[at] {
+                    stems.push(capital);
+                    may_go_on.push(may_go_on[at]);
+                }
+            }
+        }
         let automaton = aho_corasick::AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(aho_corasick::AhoCorasickKind::ContiguousNFA))
             .build(&stems)
             .ok()?;
-        Some(Self { automaton, may_go_on: words.iter().map(|word| word.ends_with('*')).collect() })
+        Some(Self { automaton, may_go_on })
     }
 
     /// Whether one of them is in bytes `start..end` of a text, which are cut to its characters.

@@ -17,6 +17,7 @@
 
 use std::{
     borrow::Cow,
+    cell::RefCell,
     collections::HashMap,
     fmt,
     sync::{Arc, LazyLock},
@@ -44,6 +45,7 @@ pub use author::Author;
 pub use entity::{Counts, Entity};
 pub use rules::RulesError;
 
+use lexer::Token;
 use rules::{
     RuleSet,
     file::{RuleEntry, RulesFile},
@@ -65,6 +67,10 @@ pub const SHIPPED_RULES: [(&str, &str); 5] = [
 
 /// The most searches of one text. Real texts need two; the limit keeps the time linear.
 const MAX_PASSES: usize = 8;
+
+thread_local! {
+    static TOKENS: RefCell<Vec<Token>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Bytes of a view that are to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,9 +247,11 @@ impl Engine {
         let survey = Survey::of(text);
         let view = if survey.has_disguise { View::undisguised(text) } else { View::plain(text) };
         let mut spans = Vec::new();
-        let mut tokens = Vec::new();
-        lexer::tokenise(view.text(), &mut tokens);
-        self.rules.find(view.text(), &tokens, &mut spans);
+        // Lent by the thread: most texts have tokens, and nothing else that takes memory.
+        TOKENS.with_borrow_mut(|tokens| {
+            lexer::tokenise(view.text(), tokens);
+            self.rules.find(view.text(), tokens, &mut spans);
+        });
         url::find(view.text(), &mut spans);
         private_key::find(view.text(), &mut spans);
         if survey.has_at {

@@ -36,7 +36,7 @@ pub const MAX_MATCH_BYTES: usize = 256;
 /// The most rules of a file.
 pub const MAX_RULES: usize = 500;
 /// The most bytes that an automaton takes for what it has determinised, for each thread that uses it at a time.
-const CACHE_BYTES: usize = 1 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 /// The most bytes of all patterns, compiled.
 const MAX_NFA_BYTES: usize = 4 << 20;
 /// The letters of a pattern's beginning that the table of beginnings tells apart.
@@ -45,6 +45,8 @@ const BEGINNING_BYTES: usize = 3;
 const MAX_BEGINNINGS: usize = 8192;
 /// The longest word that is tried for its neighbour's sake.
 const SHORT_WORD_BYTES: usize = 4;
+/// The longest number that is left alone where nothing goes on.
+const SHORT_NUMBER_BYTES: usize = 4;
 /// How far before a match the words are that must not be there, in bytes.
 const NOT_AFTER_BYTES: usize = 32;
 
@@ -349,19 +351,30 @@ impl Rule {
 }
 
 /// Whether a pattern without fixed letters at its beginning is tried at a word: where there is a digit, or one
-/// comes next.
+/// comes next. A short number is tried only where it can go on, for no code is that short.
 fn is_coded(text: &str, token: Token) -> bool {
-    if token.kind != Kind::Word {
-        return true;
-    }
-    if token.len() > SHORT_WORD_BYTES {
-        return false;
-    }
-    match text.as_bytes()[token.end()..] {
-        [b' ' | b'-' | b'.' | b'/', next, ..] => next.is_ascii_digit(),
-        [b':', next, ..] => next.is_ascii_hexdigit() || next == b':',
-        _ => false,
-    }
+    let after = &text.as_bytes()[token.end()..];
+    let is_coded = match token.kind {
+        Kind::Mixed => true,
+        Kind::Number if token.len() > SHORT_NUMBER_BYTES => true,
+        Kind::Number => match *after {
+            // The day of a date may have the month's name after it.
+            [b' ', next, ..] | [b'.', b' ', next, ..] if token.len() <= 2 => {
+                next.is_ascii_alphanumeric() || !next.is_ascii() || b"-/.".contains(&next)
+            }
+            [b' ', next, ..] => next.is_ascii_digit() || next.is_ascii_uppercase() || b"-/.".contains(&next),
+            [b'-' | b'.' | b'/', next, ..] => next.is_ascii_alphanumeric() || next == b' ',
+            [b':', next, ..] => next.is_ascii_hexdigit() || next == b':',
+            _ => false,
+        },
+        Kind::Word if token.len() > SHORT_WORD_BYTES => false,
+        Kind::Word => match *after {
+            [b' ' | b'-' | b'.' | b'/', next, ..] => next.is_ascii_digit(),
+            [b':', next, ..] => next.is_ascii_hexdigit() || next == b':',
+            _ => false,
+        },
+    };
+    is_coded && !is_joined_before(text.as_bytes(), token.start())
 }
 
 /// Whether the digits before a place go on there, as in `1.5` and `2024-01`, or a name does, as in `a_1`.

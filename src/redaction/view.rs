@@ -156,7 +156,7 @@ const fn may_be_data(a: u8, b: u8, c: u8) -> bool {
 const fn may_be_disguise(a: u8, b: u8, c: u8) -> bool {
     may_be_data(a, b, c)
         // Spaces, dashes and what cannot be seen.
-        | ((a == 0xC2) & ((b == 0xA0) | (b == 0xAD)))
+        | ((a == 0xC2) & ((b == 0xA0) | (b == 0xAD) | (b == 0xB7)))
         | ((a == 0xCD) & (b == 0x8F))
         | ((a == 0xD8) & (b == 0x9C))
         | ((a == 0xE2) & ((b == 0x80) | (b == 0x81) | (b == 0x88)))

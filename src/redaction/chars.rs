@@ -17,6 +17,80 @@ const ZEROS: [u32; 25] = [
     0x0ED0, 0x0F20, 0x1040, 0x17E0, 0x1810, 0xFF10, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1FBF0,
 ];
 
+/// Letters of Greek and Cyrillic that look like ASCII ones, in order (Unicode Technical Standard 39, confusables).
+const LOOKALIKES: [(char, u8); 59] = [
+    ('\u{391}', b'A'),
+    ('\u{392}', b'B'),
+    ('\u{395}', b'E'),
+    ('\u{396}', b'Z'),
+    ('\u{397}', b'H'),
+    ('\u{399}', b'I'),
+    ('\u{39A}', b'K'),
+    ('\u{39C}', b'M'),
+    ('\u{39D}', b'N'),
+    ('\u{39F}', b'O'),
+    ('\u{3A1}', b'P'),
+    ('\u{3A4}', b'T'),
+    ('\u{3A5}', b'Y'),
+    ('\u{3A7}', b'X'),
+    ('\u{3B1}', b'a'),
+    ('\u{3B9}', b'i'),
+    ('\u{3BA}', b'k'),
+    ('\u{3BD}', b'v'),
+    ('\u{3BF}', b'o'),
+    ('\u{3C1}', b'p'),
+    ('\u{3C5}', b'u'),
+    ('\u{3F2}', b'c'),
+    ('\u{3F3}', b'j'),
+    ('\u{3F9}', b'C'),
+    ('\u{405}', b'S'),
+    ('\u{406}', b'I'),
+    ('\u{408}', b'J'),
+    ('\u{410}', b'A'),
+    ('\u{412}', b'B'),
+    ('\u{415}', b'E'),
+    ('\u{41A}', b'K'),
+    ('\u{41C}', b'M'),
+    ('\u{41D}', b'H'),
+    ('\u{41E}', b'O'),
+    ('\u{420}', b'P'),
+    ('\u{421}', b'C'),
+    ('\u{422}', b'T'),
+    ('\u{423}', b'Y'),
+    ('\u{425}', b'X'),
+    ('\u{430}', b'a'),
+    ('\u{435}', b'e'),
+    ('\u{43A}', b'k'),
+    ('\u{43E}', b'o'),
+    ('\u{440}', b'p'),
+    ('\u{441}', b'c'),
+    ('\u{443}', b'y'),
+    ('\u{445}', b'x'),
+    ('\u{455}', b's'),
+    ('\u{456}', b'i'),
+    ('\u{458}', b'j'),
+    ('\u{4AE}', b'Y'),
+    ('\u{4BB}', b'h'),
+    ('\u{4CF}', b'l'),
+    ('\u{501}', b'd'),
+    ('\u{50C}', b'G'),
+    ('\u{51A}', b'Q'),
+    ('\u{51B}', b'q'),
+    ('\u{51C}', b'W'),
+    ('\u{51D}', b'w'),
+];
+
+/// Whether a character is of the blocks in which [`lookalike`]s are: Greek, Coptic and Cyrillic.
+pub(super) const fn is_greek_or_cyrillic(c: char) -> bool {
+    matches!(c, '\u{370}'..='\u{52F}')
+}
+
+/// The ASCII letter that a Greek or Cyrillic one looks like. It stands for that only next to ASCII letters or
+/// digits; see [`super::view`].
+pub(super) fn lookalike(c: char) -> Option<u8> {
+    LOOKALIKES.binary_search_by_key(&c, |&(c, _)| c).ok().map(|at| LOOKALIKES[at].1)
+}
+
 /// Undoes one character's disguise.
 pub(super) fn fold(c: char) -> Folded {
     let code = u32::from(c);
@@ -34,7 +108,8 @@ pub(super) fn fold(c: char) -> Folded {
         | 0xE0000..=0xE01EF => Folded::Nothing,
         0xA0 | 0x2000..=0x200A | 0x202F | 0x205F | 0x3000 => Folded::Ascii(b' '),
         0x2010..=0x2015 | 0x2043 | 0x2212 | 0xFE58 | 0xFE63 => Folded::Ascii(b'-'),
-        0xFE52 | 0xFF61 => Folded::Ascii(b'.'),
+        0xB7 | 0x2024 | 0x2027 | 0x2219 | 0xFE52 | 0xFF61 => Folded::Ascii(b'.'),
+        0x2044 | 0x2215 => Folded::Ascii(b'/'),
         0xFE62 => Folded::Ascii(b'+'),
         0xFE6B => Folded::Ascii(b'@'),
         0xFF01..=0xFF5E => u8::try_from(code - 0xFEE0).map_or(Folded::Same, Folded::Ascii),
@@ -111,7 +186,8 @@ mod tests {
         ] {
             assert_eq!(fold(c), expected, "{c:?}");
         }
-        assert!(ZEROS.is_sorted());
+        assert!(ZEROS.is_sorted() && LOOKALIKES.is_sorted());
+        assert_eq!((lookalike('\u{430}'), lookalike('\u{436}')), (Some(b'a'), None));
     }
 
     #[test]

@@ -103,10 +103,10 @@ const REFERENCE_STEMS: [&str; 34] = [
     "revision",
 ];
 /// Words that are these speak of something else.
-const REFERENCE_WORDS: [&str; 26] = [
-    "ref", "sku", "isbn", "issn", "id", "ids", "part", "model", "ver", "v", "rev", "case", "claim",
-    "account", "acct", "konto", "batch", "lot", "item", "product", "code", "pin", "zip", "plz", "page",
-    "iban",
+const REFERENCE_WORDS: [&str; 31] = [
+    "ups", "fedex", "dhl", "usps", "awb", "ref", "sku", "isbn", "issn", "id", "ids", "part", "model", "ver",
+    "v", "rev", "case", "claim", "account", "acct", "konto", "batch", "lot", "item", "product", "code",
+    "pin", "zip", "plz", "page", "iban",
 ];
 /// "my number is …" speaks of a phone, "number" alone of nothing.
 const NUMBER_STEMS: [&str; 6] = ["number", "nummer", "numer", "númer", "numér", "num"];
@@ -159,11 +159,19 @@ pub(super) fn judge_before(text: &str, start: usize, last_phone_end: usize) -> C
     Context::Unknown
 }
 
-/// Whether the word after a number says that it is a phone.
+/// Whether the words after a number say that it is a phone: "fax", "is my mobile".
 pub(super) fn is_named_after(after: &str) -> bool {
-    let after = after.trim_start_matches([' ', '-', ',', '(']);
-    let word = &after[..after.len() - after.trim_start_matches(is_word_char).len()];
-    is_one_of(word, &AFTER_WORDS)
+    const IS_WORDS: [&str; 6] = ["is", "ist", "est", "es", "è", "é"];
+    let rest = after.trim_start_matches([' ', '-', ',', '(']);
+    let mut words = rest.split(' ').map(|word| word.trim_end_matches(|c| !is_word_char(c)));
+    let first = &rest[..rest.len() - rest.trim_start_matches(is_word_char).len()];
+    if is_one_of(first, &AFTER_WORDS) {
+        return true;
+    }
+    // "è il mio cellulare".
+    is_one_of(first, &IS_WORDS)
+        && words.by_ref().skip(1).take(2).any(|word| is_one_of(word, &MY_WORDS))
+        && words.take(2).any(speaks_of_phone)
 }
 
 fn speaks_of_phone(word: &str) -> bool {

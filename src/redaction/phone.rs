@@ -158,6 +158,9 @@ fn is_national(run: Run<'_>, first: usize, last: usize, enclosed: bool) -> bool 
     let total = run.total(first, last);
     let grouped = match widths[..=last - first] {
         // North America: 415-555-0132, (415) 555-0132, 1-415-555-0132; only with spaces, as assigned.
+        // Italy: 347 123 4567.
+        [3, 3, 4] if extension_len(run.after(last)) > 0 => true,
+        [3, 3, 4] if a == b'3' && all(&[" "]) => true,
         [3, 3, 4] => enclosed || all(&["-"]) || (a >= b'2' && second >= b'2' && all(&[" ", "-", ".", " - "])),
         [1, 3, 3, 4] => a == b'1' && b"23456789".contains(&second),
         // Spain, Poland, Portugal: 612 345 678. Not 750 000 000.

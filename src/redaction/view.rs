@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memchr2_iter, memchr3};
 
-use super::chars::{Folded, fold};
+use super::chars::{Folded, fold, is_greek_or_cyrillic, lookalike};
 
 /// The disguises that are spelled in ASCII: percent-encoding and HTML.
 const SPELLED: [(&[u8], u8); 5] =
@@ -57,7 +57,13 @@ impl Survey {
             survey.add_disguised(text);
         }
         if !high.is_ascii() && !survey.has_disguise {
-            survey.has_disguise = find_char(text, may_be_disguise, |_, c| is_disguise(c)).is_some();
+            let mut mixed = MixedRuns::default();
+            survey.has_disguise = find_char(text, may_be_disguise_or_mixed, |at, c| {
+                let holds_lookalike =
+                    |(start, end): (usize, usize)| text[start..end].chars().any(is_lookalike);
+                is_disguise(c) || mixed.next(text, at, c).is_some_and(holds_lookalike)
+            })
+            .is_some();
         }
         survey
     }
@@ -89,6 +95,36 @@ impl Survey {
 /// Whether a character is of those that are not themselves in a view.
 fn is_disguise(c: char) -> bool {
     c >= '\u{A0}' && (c == IDEOGRAPHIC_STOP || fold(c) != Folded::Same)
+}
+
+/// Whether a character is another in a view where it stands among ASCII letters and digits.
+fn is_lookalike(c: char) -> bool {
+    lookalike(c).is_some()
+}
+
+/// Runs of ASCII letters and digits with Greek or Cyrillic letters, of which those that look like ASCII are it in
+/// a view: `p\u{430}ypal`. Words of one script stay themselves.
+#[derive(Default)]
+struct MixedRuns {
+    /// Where the last one ends, so that each is looked at once.
+    end: usize,
+}
+
+impl MixedRuns {
+    /// The run in which a character is, when it is the first of it that is asked for and the run is mixed.
+    fn next(&mut self, text: &str, at: usize, c: char) -> Option<(usize, usize)> {
+        let is_in = |c: &char| c.is_ascii_alphanumeric() || is_greek_or_cyrillic(*c);
+        if at < self.end || !is_in(&c) {
+            return None;
+        }
+        let (before, after) = text.split_at(at);
+        let start =
+            at - before[self.end..].chars().rev().take_while(is_in).map(char::len_utf8).sum::<usize>();
+        let end = at + after.chars().take_while(is_in).map(char::len_utf8).sum::<usize>();
+        self.end = end;
+        let run = &text[start..end];
+        (run.bytes().any(|b| b.is_ascii()) && !run.is_ascii()).then_some((start, end))
+    }
 }
 
 /// Where the first character begins that `is` says yes to. It is asked, in order, of those alone whose first
@@ -156,13 +192,30 @@ const fn may_be_data(a: u8, b: u8, c: u8) -> bool {
 const fn may_be_disguise(a: u8, b: u8, c: u8) -> bool {
     may_be_data(a, b, c)
         // Spaces, dashes and what cannot be seen.
-        | ((a == 0xC2) & ((b == 0xA0) | (b == 0xAD)))
+        | ((a == 0xC2) & ((b == 0xA0) | (b == 0xAD) | (b == 0xB7)))
         | ((a == 0xCD) & (b == 0x8F))
         | ((a == 0xD8) & (b == 0x9C))
         | ((a == 0xE2) & ((b == 0x80) | (b == 0x81) | (b == 0x88)))
         | ((a == 0xE3) & (b == 0x80))
         | (a == 0xEF)
         | (a == 0xF3)
+}
+
+/// Whether a character that begins with these bytes may be a disguise, or be where an ASCII letter or digit meets
+/// a Greek or Cyrillic letter. Each [mixed run](MixedRuns) has such a place.
+const fn may_be_disguise_or_mixed(a: u8, b: u8, c: u8) -> bool {
+    may_be_disguise(a, b, c)
+        | (is_ascii_word_byte(a) & may_lead_to_lookalike(b))
+        | (may_lead_to_lookalike(a) & is_ascii_word_byte(c))
+}
+
+const fn is_ascii_word_byte(b: u8) -> bool {
+    ((b | 0x20).wrapping_sub(b'a') < 26) | (b.wrapping_sub(b'0') < 10)
+}
+
+/// Whether a byte is the first of some Greek or Cyrillic letter.
+const fn may_lead_to_lookalike(b: u8) -> bool {
+    b.wrapping_sub(0xCD) <= 0xD4 - 0xCD
 }
 
 /// The length and the meaning of a disguise that is spelled in ASCII.
@@ -191,8 +244,19 @@ impl<'a> View<'a> {
     pub(super) fn undisguised(original: &'a str) -> Self {
         let mut view = Undisguised { text: String::with_capacity(original.len()), runs: Vec::new() };
         let mut copied = 0;
-        let may_be = |a, b, c| (a == b'%') | (a == b'&') | may_be_disguise(a, b, c);
+        let mut mixed = MixedRuns::default();
+        let may_be = |a, b, c| (a == b'%') | (a == b'&') | may_be_disguise_or_mixed(a, b, c);
         find_char(original, may_be, |at, c| {
+            if let Some((start, end)) = mixed.next(original, at, c) {
+                for (offset, c) in original[start..end].char_indices() {
+                    if let Some(plain) = lookalike(c) {
+                        view.push(copied, &original[copied..start + offset]);
+                        view.push(start + offset, char::from(plain).encode_utf8(&mut [0; 4]));
+                        copied = start + offset + c.len_utf8();
+                    }
+                }
+                return false;
+            }
             let (len, folded) = match c {
                 '%' | '&' => spelled(&original.as_bytes()[at..])
                     .map_or((1, Folded::Same), |(len, plain)| (len, Folded::Ascii(plain))),
@@ -288,6 +352,7 @@ mod tests {
             }
             survey.has_disguise = true;
         }
+        survey.has_disguise |= !lookalikes_plainly(text).is_empty();
         for (_, plain) in (0..bytes.len()).filter_map(|at| spelled(&bytes[at..])) {
             survey.has_disguise = true;
             survey.has_at |= plain == b'@';
@@ -295,13 +360,30 @@ mod tests {
         survey
     }
 
+    /// Where letters look like ASCII ones, among such.
+    fn lookalikes_plainly(text: &str) -> std::collections::HashMap<usize, u8> {
+        let is_in = |c: char| c.is_ascii_alphanumeric() || is_greek_or_cyrillic(c);
+        let mut found = std::collections::HashMap::new();
+        let mut at = 0;
+        while at < text.len() {
+            let run = text[at..].split(|c| !is_in(c)).next().unwrap();
+            if run.contains(|c: char| c.is_ascii()) {
+                found.extend(run.char_indices().filter_map(|(offset, c)| Some((at + offset, lookalike(c)?))));
+            }
+            at += run.len() + text[at + run.len()..].chars().next().map_or(0, char::len_utf8);
+        }
+        found
+    }
+
     /// A view as it reads: one character after the other.
     fn undisguised_plainly(original: &str) -> (String, Vec<(usize, usize)>) {
         let (mut text, mut runs, mut shift) = (String::new(), Vec::new(), None);
+        let lookalikes = lookalikes_plainly(original);
         let mut at = 0;
         while let Some(c) = original[at..].chars().next() {
             let (len, folded) = match spelled(&original.as_bytes()[at..]) {
                 Some((len, plain)) => (len, Folded::Ascii(plain)),
+                None if lookalikes.contains_key(&at) => (c.len_utf8(), Folded::Ascii(lookalikes[&at])),
                 None if c == IDEOGRAPHIC_STOP && stands_for_dot(original, at) => (3, Folded::Ascii(b'.')),
                 None => (c.len_utf8(), fold(c)),
             };
@@ -368,6 +450,7 @@ mod tests {
             4 => prop::sample::select(special.chars().collect::<Vec<_>>()).prop_map(String::from),
             2 => prop::sample::select(vec!["%40", "%2E", "&#64;", "&#X40;", "&commat;", "&amp;"])
                 .prop_map(str::to_owned),
+            4 => "[aа1жοбéωx2сВ٣ｅ\u{200B}]{1,8}",
             2 => "[a-zà-žа-яぁ-ん一-龥ا-ي가-힣क-ह]{0,40}",
         ];
         prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
@@ -418,6 +501,27 @@ mod tests {
             let digits = if text.contains("%40") { 5 } else { digits };
             assert_eq!(survey, Survey { digits, ..expected }, "{text}");
         }
+    }
+
+    #[test]
+    fn letters_of_other_scripts_are_ascii_among_ascii_only() {
+        for (text, expected) in [
+            ("аnna@ехample.com", "anna@example.com"),
+            ("АКIАIОSFОDNN7", "AKIAIOSFODNN7"),
+            ("DE89 рассказ о море", "DE89 рассказ о море"),
+            ("οrder ΑΒC1 ο λόγος", "order ABC1 ο λόγος"),
+            ("5см и 10Ом", "5cм и 10Oм"),
+        ] {
+            assert_eq!(View::undisguised(text).text(), expected, "{text}");
+            assert_eq!(Survey::of(text).has_disguise, expected != text, "{text}");
+        }
+    }
+
+    /// Each run is looked at once, so that long ones cost no more than short ones.
+    #[test]
+    fn a_long_mixed_run_takes_linear_time() {
+        assert!(!Survey::of(&"aж".repeat(500_000)).has_disguise);
+        assert!(Survey::of(&"aжа".repeat(500_000)).has_disguise);
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct RuleEntry {
     /// What must stand right before the pattern; it stays in the text.
     #[serde(default)]
     pub lead: Option<String>,
+    /// Characters that must stand right before the pattern and are taken out with it, such as `@`.
+    #[serde(default)]
+    pub before: Option<String>,
     /// What is taken out: a regular expression over bytes (no Unicode classes, no look-around), tried at the
     /// beginning of words and numbers alone, within [`super::MAX_MATCH_BYTES`]. The match must end
     /// where a word does.

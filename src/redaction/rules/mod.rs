@@ -152,6 +152,7 @@ struct Rule {
     entity: Entity,
     priority: u8,
     lead: Option<regex_automata::meta::Regex>,
+    before: Option<String>,
     extend: Option<Box<[bool; 256]>>,
     validator: Option<Validator>,
     context: Option<Words>,
@@ -300,6 +301,7 @@ impl Rule {
             entity,
             priority: entry.priority,
             lead,
+            before: entry.before.clone(),
             extend,
             validator,
             context: some_words(&entry.context)?,
@@ -331,6 +333,10 @@ impl Rule {
                 lead.find(input)?.end()
             }
             None => start,
+        };
+        let taken = match &self.before {
+            Some(before) => text[..taken].strip_suffix(before.as_str())?.len(),
+            None => taken,
         };
         if taken >= end || !self.validator.is_none_or(|validator| validator.passes(text, taken, end)) {
             return None;

@@ -36,6 +36,14 @@ fn fixed_beginnings_are_found_in_any_case_that_the_pattern_has() {
 }
 
 #[test]
+fn what_must_stand_before_is_taken_along() {
+    let rule = r"
+        before = '@@'
+        pattern = '[a-z]{2}[0-9]{2}'";
+    assert_eq!(found(rule, "a @@ab12 @ab12 ab12"), ["@@ab12"]);
+}
+
+#[test]
 fn what_is_near_counts() {
     let rule = r"
         pattern = '[0-9]{9}'

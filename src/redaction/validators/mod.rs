@@ -77,7 +77,7 @@ const VALIDATORS: [(&str, Validator); 47] = {
         ("handle", Alone(social::handle)),
         ("reddit_user", Around(social::reddit_user)),
         ("date", Alone(dates::date)),
-        ("secret", Alone(secret::secret)),
+        ("secret", Around(secret::secret)),
         ("strong", Alone(secret::strong)),
         ("mixed", Alone(secret::mixed)),
     ]

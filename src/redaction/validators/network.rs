@@ -11,6 +11,11 @@ pub(super) fn ipv4(text: &str, start: usize, end: usize) -> bool {
     if octets[0] == 0 || (octets[1..] == [0; 3] && !text[start..end].contains('/')) || octets[0] == 255 {
         return false;
     }
+    // `openssl 3.0.2.1` is a version as likely as not: small numbers want a word that says what they are.
+    let is_small = octets[0] < 10 && octets.iter().all(|&octet| octet <= 40) && octets[1..] != [octets[0]; 3];
+    if is_small && !is_announced(text, start) {
+        return false;
+    }
     // `Chrome/120.1.2.3`, `v1.2.3.4`, `§1.2.3.4`, but `http://192.0.2.1` and `1.2.3.4/24`.
     let before = &text[..start];
     let product = before.strip_suffix('/').is_some_and(|b| b.ends_with(|c: char| c.is_ascii_alphanumeric()));
@@ -18,12 +23,27 @@ pub(super) fn ipv4(text: &str, start: usize, end: usize) -> bool {
         || before.ends_with('=') && !before.ends_with("==")
 }
 
+/// Whether a word before a place speaks of an address.
+fn is_announced(text: &str, start: usize) -> bool {
+    const WORDS: [&str; 16] = [
+        "ip", "ips", "address", "addr", "host", "server", "client", "from", "at", "to", "dns", "ping", "via",
+        "remote", "gateway", "adresse",
+    ];
+    let reach = text.ceil_char_boundary(start.saturating_sub(24));
+    let line = text[reach..start].rsplit('\n').next().unwrap_or_default();
+    line.split(|c: char| !c.is_alphanumeric())
+        .any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
+}
+
 /// An IPv6 address in any form of RFC 4291, 2.2, with a zone or without (RFC 4007), that is no time and no path of
 /// code: with four groups at least, or `::` and a digit.
 pub(super) fn ipv6(text: &str, start: usize, end: usize) -> bool {
     let whole = &text[start..end];
     let address = whole.split(['%', '/']).next().unwrap_or_default();
-    if text[end..].starts_with("::") || text[..start].ends_with([':', '.']) {
+    let before = text[..start].chars().next_back();
+    let joined = matches!(before, Some(':' | '.'))
+        || (address.starts_with(':') && before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '>'));
+    if text[end..].starts_with("::") || joined {
         return false;
     }
     let Ok(parsed) = address.parse::<Ipv6Addr>() else { return false };

@@ -62,8 +62,20 @@ const NONE_WORDS: [&str; 58] = [
     "process",
 ];
 
+/// Whether what stands after "password:" may be one: [`is_secret`], and no word that a sentence goes on after.
+pub(super) fn secret(text: &str, start: usize, end: usize) -> bool {
+    let (taken, after) = (&text[start..end], &text[end..]);
+    // `hash(password)`, `config[...]`.
+    let is_call = after.starts_with(['(', '[']);
+    let is_plain = taken.chars().all(|c| c.is_lowercase() || matches!(c, '-' | '\''));
+    let goes_on = after
+        .strip_prefix(' ')
+        .is_some_and(|rest| rest.starts_with(char::is_alphanumeric) && !rest.starts_with(char::is_uppercase));
+    is_secret(taken) && !is_call && !(is_plain && goes_on)
+}
+
 /// Whether a text may be a secret: not a placeholder, not a call or a variable, and not a plain word.
-pub(super) fn secret(text: &str) -> bool {
+fn is_secret(text: &str) -> bool {
     let bytes = text.as_bytes();
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
     // `<password>`, `${PASSWORD}`, `{{token}}`, `%s`, `********`, `get_token()`, `[…]`.
@@ -81,6 +93,9 @@ pub(super) fn secret(text: &str) -> bool {
     if uniform && text.chars().collect::<std::collections::HashSet<_>>().len() == 1 {
         return false;
     }
+    if text.strip_prefix('$').is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')) {
+        return false;
+    }
     let lower = text.to_lowercase();
     let bare = lower.trim_end_matches(['.', ',', ';', '!', '?']);
     if NONE_WORDS.contains(&bare) {
@@ -88,8 +103,8 @@ pub(super) fn secret(text: &str) -> bool {
     }
     // `os.environ["X"]`, `config.password`, `process.env.KEY`: names of code.
     let is_name = |part: &str| {
-        part.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
-            && part.starts_with(|c: char| c.is_ascii_lowercase())
+        part.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'$')
+            && part.starts_with(|c: char| c.is_ascii_lowercase() || c == '$')
     };
     if text.contains('.')
         && !text.bytes().any(|b| b.is_ascii_digit())
@@ -114,8 +129,12 @@ pub(super) fn strong(text: &str) -> bool {
     let digits = bare.bytes().filter(u8::is_ascii_digit).count();
     let letters = bare.chars().filter(|c| c.is_alphabetic()).count();
     let signs = has(|b| b"!@#$%^&*+=?~".contains(b));
+    let is_assignment = bare.split_once('=').is_some_and(|(name, value)| {
+        !value.trim_matches('=').is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+    });
     let both_cases = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
-    secret(text)
+    is_secret(text)
+        && !is_assignment
         && ((digits > 0 && letters > 0)
             || (digits >= 6)
             || (signs && letters > 3)

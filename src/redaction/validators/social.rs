@@ -65,7 +65,10 @@ pub(super) fn profile(text: &str, start: usize, end: usize) -> bool {
     let after = &text[end..];
     let goes_on = match after.strip_prefix('/') {
         Some(rest) => rest.starts_with(|c: char| c.is_alphanumeric()),
-        None => after.starts_with(|c: char| c.is_alphanumeric()),
+        // A shorter match than there is.
+        None => {
+            after.trim_start_matches(['-', '_', '%', '+', '.']).starts_with(|c: char| c.is_alphanumeric())
+        }
     };
     let begins_inside = text[..start].ends_with(['.', '/', '@', '-', '_']);
     let link = link.split("/status/").next().unwrap_or(link);

@@ -21,18 +21,24 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+mod address;
 mod author;
 mod card;
 mod chars;
 mod context;
 mod email;
 mod entity;
+mod fold;
 mod lexer;
+mod lexicon;
 mod numbers;
+mod people;
 mod phone;
+mod places;
 pub mod rules;
 mod validators;
 mod view;
+mod words;
 
 pub use author::Author;
 pub use entity::{Counts, Entity};
@@ -43,6 +49,7 @@ use rules::{
     file::{RuleEntry, RulesFile},
 };
 use view::{Survey, View};
+use words::Words;
 
 /// The version of the shipped rules, as in the column `redaction_version`. Any change of what is found
 /// changes it.
@@ -65,6 +72,14 @@ struct Span {
 }
 
 impl Span {
+    /// A place that a person is in.
+    const PLACE: u8 = 20;
+    /// Where a person works.
+    const ORGANISATION: u8 = 25;
+    /// A name, by lists and the words around it.
+    const NAME: u8 = 30;
+    /// An address, whatever names and places it holds.
+    const ADDRESS: u8 = 35;
     /// What recognisers without a checksum find.
     const PRIORITY: u8 = 40;
     /// What passed a checksum, or has a form that nothing else has.
@@ -208,6 +223,12 @@ impl Engine {
         let mut tokens = Vec::new();
         lexer::tokenise(view.text(), &mut tokens);
         self.rules.find(view.text(), &tokens, &mut spans);
+        if !tokens.is_empty() {
+            let words = Words::of(view.text(), &tokens);
+            people::find(&words, &mut spans);
+            address::find(&words, &mut spans);
+            places::find(&words, &mut spans);
+        }
         if survey.has_at {
             email::find(view.text(), &mut spans);
         }

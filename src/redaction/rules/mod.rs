@@ -115,11 +115,23 @@ pub(super) enum Recogniser {
     Card,
     Phone,
     Author,
+    Person,
+    Address,
+    Organization,
+    Location,
 }
 
 impl Recogniser {
-    const ALL: [(&str, Self); 4] =
-        [("email", Self::Email), ("card", Self::Card), ("phone", Self::Phone), ("author", Self::Author)];
+    const ALL: [(&str, Self); 8] = [
+        ("email", Self::Email),
+        ("card", Self::Card),
+        ("phone", Self::Phone),
+        ("author", Self::Author),
+        ("person", Self::Person),
+        ("address", Self::Address),
+        ("organization", Self::Organization),
+        ("location", Self::Location),
+    ];
 }
 
 /// Rules that are ready for use. They are shared by all threads.

@@ -15,7 +15,7 @@ const MAX_NAME_WORDS: usize = 5;
 /// The most parts that an address goes on for.
 const MAX_PARTS: usize = 8;
 /// The most words of the name of a city or a country.
-const MAX_CITY_WORDS: usize = 5;
+const MAX_CITY_WORDS: usize = 8;
 
 /// Streets in one word end so: `Hauptstraße`, `Keizersgracht`.
 const STREET_ENDINGS: [&str; 29] = [
@@ -62,13 +62,15 @@ fn core_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     match token.kind {
         Kind::Number => numbered_at(words, at),
         Kind::Mixed => postcode_at(words, at),
-        Kind::Word if words.is_in_code(at) => None,
         Kind::Word => {
             let class = words.class(at);
             let boxed = post_box_at(words, at).or_else(|| military_at(words, at));
+            if boxed.is_some() || words.is_in_code(at) {
+                return boxed;
+            }
             boxed
-                .or_else(|| class.is(Class::STREET_BEFORE).then(|| street_word_before(words, at)).flatten())
                 .or_else(|| class.is(Class::STREET_AFTER).then(|| street_word_after(words, at)).flatten())
+                .or_else(|| class.is(Class::STREET_BEFORE).then(|| street_word_before(words, at)).flatten())
                 .or_else(|| street_in_one(words, at))
                 .or_else(|| city_state_zip(words, at))
                 .or_else(|| flat_at(words, at))
@@ -90,7 +92,8 @@ fn is_house_number(words: &Words<'_>, at: usize) -> bool {
 
 /// Whether a token can be a part of the name of a street.
 fn is_name_word(words: &Words<'_>, at: usize) -> bool {
-    words.get(at).is_some_and(|token| token.kind == Kind::Word) && !words.is_in_code(at) && (words.is_capital(at) || is_lower_name_word(words, at))
+    let is_unit = words.is(at, Class::UNIT) && words.get(at + 1).is_some_and(|next| next.kind != Kind::Word);
+    words.get(at).is_some_and(|token| token.kind == Kind::Word) && !is_unit && !words.is_in_code(at) && (words.is_capital(at) || is_lower_name_word(words, at))
 }
 
 /// The same in a text without capitals: anything that is no word of a sentence.
@@ -105,7 +108,7 @@ fn name_end(words: &Words<'_>, start: usize, most: usize) -> usize {
         if end > start && !matches!(words.gap_after(end - 1), " " | "-" | "'" | "’" | ". " | "." | "  ") {
             break;
         }
-        if end > start && words.gap_after(end - 1).starts_with('.') && words.word(end - 1).len() > 3 {
+        if end > start && words.gap_after(end - 1).starts_with('.') && words.word(end - 1).chars().nth(5).is_some() {
             break;
         }
         if is_name_word(words, end) {
@@ -114,7 +117,7 @@ fn name_end(words: &Words<'_>, start: usize, most: usize) -> usize {
         }
         // "Calle de la Paz"
         let mut particles = end;
-        while particles < end + 3 && (words.is(particles, Class::PARTICLE) || words.is_one_of(particles, &["a", "e", "y", "i", "und", "and", "of", "the", "d", "l"])) && !words.is_capital(particles) {
+        while particles < end + 3 && (words.is(particles, Class::PARTICLE) || words.is_one_of(particles, &["a", "e", "y", "i", "und", "of", "the", "d", "l", "u", "upon"])) && !words.is_capital(particles) {
             particles += 1;
         }
         if particles == end || end == start && !words.is(end, Class::PARTICLE) || !is_name_word(words, particles) || !matches!(words.gap_before(particles), " " | "'" | "’") {
@@ -170,6 +173,9 @@ fn number_after(words: &Words<'_>, end: usize) -> Option<usize> {
 /// "226 Thomas Avenue", "Oak Street 12", "Ivanović Street".
 fn street_word_after(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let gap = words.gap_before(at);
+    if words.get(at)?.len() == 1 && !words.gap_after(at).starts_with('.') {
+        return None;
+    }
     if !matches!(gap, " " | "-" | "  ") || !is_name_word(words, at.checked_sub(1)?) && !is_ordinal(words, at - 1) {
         return None;
     }
@@ -182,8 +188,8 @@ fn street_word_after(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         return Some((start - 1, at + 1));
     }
     if let Some(end) = number_after(words, at + 1)
-        && (words.is_capital(at) || words.no_capitals || words.word(at).len() > 2 && !words.is(at, Class::WORD) || words.is_one_of(at, &["utca", "út", "tér", "ulica"]))
-        && words.gap_after(at) == " "
+        && (words.is_capital(at) || words.no_capitals || words.word(at).len() > 2 && !words.is(at, Class::WORD) || words.is_one_of(at, &["utca", "út", "tér", "ulica", "u"]))
+        && matches!(words.gap_after(at), " " | ". ")
     {
         return Some((trimmed(words, start, at), end));
     }
@@ -231,8 +237,9 @@ fn street_in_one(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     if !may_be || words.is(at, Class::WORD) && !is_sure || words.begins_sentence(at) && !is_sure && words.is(at, Class::WORD) {
         return None;
     }
+    let is_of_name = |at: usize| words.is_capital(at) && (!words.is(at, Class::WORD) || words.is(at, Class::GIVEN) && !words.begins_sentence(at));
     let start = (at.saturating_sub(3)..at).find(|&start| {
-        (start..at).all(|at| words.gap_after(at) == " " && (words.is_capital(at) && !words.is(at, Class::WORD) || words.is(at, Class::PARTICLE) && at > start))
+        is_of_name(start) && (start..at).all(|at| words.gap_after(at) == " " && (is_of_name(at) || words.is(at, Class::PARTICLE) && at > start))
     });
     let start = start.unwrap_or(at);
     if let Some(end) = number_after(words, at + 1) && !matches!(words.gap_after(at), ", " | ": ") {
@@ -254,7 +261,14 @@ fn numbered_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         if !is_house_number(words, at) || !matches!(words.gap_after(at), " " | "  ") {
             return None;
         }
-        let end = name_end(words, at + 1, MAX_NAME_WORDS);
+        let mut end = name_end(words, at + 1, MAX_NAME_WORDS);
+        // "71 Luite tee 12, Apt. 5": words for streets in small letters that are in no list.
+        if end > at + 1 && (1..=2).contains(&(numbered_end(words, end) - end)) {
+            let number = numbered_end(words, end);
+            if unit_end(words, number + 1).is_some() || has_clue(words, at) {
+                end = number;
+            }
+        }
         if end == at + 1 || words.is(at + 1, Class::WORD) && !words.is(at + 1, Class::GIVEN.or(Class::SURNAME)) {
             return None;
         }
@@ -269,6 +283,13 @@ fn numbered_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         // "12 Whatever, Apt. 5"
         unit_end(words, end).map(|end| (at, end))
     })
+}
+
+/// Where a number comes after at most two words in small letters; the start itself when none does.
+fn numbered_end(words: &Words<'_>, start: usize) -> usize {
+    let is_small = |at: usize| words.get(at).is_some_and(|token| token.kind == Kind::Word && token.case == Case::Lower) && words.gap_before(at) == " ";
+    let end = (start..start + 2).find(|&at| !is_small(at)).unwrap_or(start + 2);
+    if words.is_number(end) && words.gap_before(end) == " " && token_len(words, end) <= 5 { end } else { start }
 }
 
 fn has_clue(words: &Words<'_>, at: usize) -> bool {
@@ -450,6 +471,17 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
             is_in_city = true;
             continue;
         }
+        // A crossing: "the corner of … and …".
+        if gap == " " && words.is_one_of(end, &["and", "und", "&"]) && !is_in_city && let Some((start, core)) = core_at(words, end + 1).or_else(|| core_at(words, end + 2)).or_else(|| core_at(words, end + 3)) && start == end + 1 {
+            end = core;
+            continue;
+        }
+        // "Praha 6"
+        let closes = |gap: &str| gap.starts_with([',', '\n']) || gap.trim_start().starts_with([',', '\n']);
+        if is_in_city && gap == " " && words.is_number(end) && token_len(words, end) <= 2 && (end + 1 >= words.len() || closes(words.gap_after(end))) {
+            end += 1;
+            continue;
+        }
         let is_code = words.get(end).is_some_and(|token| token.kind == Kind::Number && (3..=6).contains(&token.len()));
         if is_code && !gap.contains('.') && (is_in_city || words.is_capital(end + 1) || token_len(words, end) >= 4 && gap.contains(',')) {
             end = zip_end(words, end);
@@ -467,8 +499,8 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
             continue;
         }
         // A region in two or three letters before its postcode, however written.
-        let is_region = words.word(end).len() <= 3 && gap.contains([',', ' ']) && words.get(end).is_some_and(|token| token.kind == Kind::Word);
-        if is_in_city && is_region && words.gap_after(end) == " " && words.is_number(end + 1) && token_len(words, end + 1) >= 4 && token_len(words, end + 1) <= 6 {
+        let is_region = words.word(end).len() <= 3 && gap.contains([',', ' ']) && words.get(end).is_some();
+        if is_in_city && is_region && is_link(words.gap_after(end)) && words.is_number(end + 1) && token_len(words, end + 1) >= 4 && token_len(words, end + 1) <= 6 {
             end = zip_end(words, end + 1);
             continue;
         }
@@ -483,6 +515,10 @@ fn token_len(words: &Words<'_>, at: usize) -> usize {
 
 /// Where an address begins, from where what makes it one does: numbers before the street.
 fn before(words: &Words<'_>, mut start: usize, taken: usize) -> usize {
+    // "Unit 2451 Box 9006"
+    if start > taken && words.is_one_of(start - 1, &["unit", "psc", "cmr", "apt", "suite"]) && words.gap_before(start) == " " {
+        return start - 1;
+    }
     for _ in 0..2 {
         if start == taken || !matches!(words.gap_before(start), " " | ", " | "  ") || words.gap_before(start) == ", " && words.is_number(start) {
             break;
@@ -492,6 +528,28 @@ fn before(words: &Words<'_>, mut start: usize, taken: usize) -> usize {
             break;
         }
         start = number;
+    }
+    crossing(words, start, taken)
+}
+
+/// The other street of a crossing, and "the corner of".
+fn crossing(words: &Words<'_>, start: usize, taken: usize) -> usize {
+    let mut start = start;
+    if start >= taken + 2 && words.is_one_of(start - 1, &["and", "&"]) && words.gap_before(start) == " " && words.gap_before(start - 1) == " " {
+        let mut other = start - 1;
+        if words.is_number(other - 1) && token_len(words, other - 1) <= 4 && other > taken + 1 {
+            other -= 1;
+        }
+        let end = other;
+        while other > taken && start - other < 5 && words.gap_before(other) == " " && (words.is_capital(other - 1) && !words.is(other - 1, Class::WORD.or(Class::PROPER)) || words.is_capital(other - 1) && words.is(other - 1, Class::GIVEN.or(Class::STREET_AFTER))) {
+            other -= 1;
+        }
+        if other < end {
+            start = other;
+        }
+    }
+    if start >= taken + 3 && words.is_one_of(start - 1, &["of"]) && words.is_one_of(start - 2, &["corner"]) {
+        start -= 3;
     }
     start
 }

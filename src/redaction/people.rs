@@ -39,7 +39,8 @@ const LAKES: [&str; 26] = [
     "camp", "cafe", "café", "hotel", "club", "team", "place", "class", "plan", "version", "release",
 ];
 /// Endings that surnames have and hardly a word, long ones alone.
-const SURNAME_ENDINGS: [&str; 34] = [
+const SURNAME_ENDINGS: [&str; 47] = [
+    "ov", "ev", "shita", "moto", "yama", "mura", "quez", "guez", "rsen", "elsen", "ksen", "ucci", "ieva",
     "ová", "ova", "ović", "ovic", "ević", "evic", "ić", "sson", "dóttir", "dottir", "ovich", "evich", "enko", "wski", "wska", "cki", "cka",
     "ński", "ńska", "escu", "opoulos", "poulou", "idis", "akis", "shvili", "yan", "zadeh", "oğlu", "oglu", "ов", "ова", "енко", "ский", "ская",
 ];
@@ -105,20 +106,35 @@ fn push(words: &Words<'_>, start: usize, end: usize, spans: &mut Vec<Span>) {
     }
 }
 
-/// Names in no list, next to one that is in a list: "Leehy, Perkins and Copeland".
+/// Names in no list, and words that are names too, in a row with a name: "Leehy, Perkins and Young".
 fn neighbours(words: &Words<'_>, start: usize, end: usize, spans: &mut Vec<Span>) {
-    let is_name = |at: usize| part(words, at) == Part::Unknown && words.get(at).is_some_and(|token| token.case == Case::Capital);
-    let is_alone = |at: usize| !(words.is_capital(at + 1) && words.gap_after(at) == " ");
-    if start > 0 && words.gap_before(start) == ", " && is_name(start - 1) && !(start > 1 && words.is_capital(start - 2) && words.gap_before(start - 1) == " ") {
-        push(words, start - 1, start, spans);
-    }
-    let next = match words.gap_after(end - 1) {
-        ", " => end,
-        " " if words.is_one_of(end, &["and", "und", "y", "et", "en", "och", "og"]) && words.gap_after(end) == " " => end + 1,
-        _ => return,
+    let is_name = |at: usize| {
+        words.get(at).is_some_and(|token| token.case == Case::Capital)
+            && match part(words, at) {
+                Part::Unknown => true,
+                Part::WeakGiven | Part::WeakSurname => !words.is(at, Class::WORD.or(Class::PROPER)) || words.is(at, Class::FAMILIAR),
+                _ => false,
+            }
     };
-    if is_name(next) && is_alone(next) && words.gap_before(next) == " " && next > end {
+    let follows_capital = |at: usize| at > 0 && words.is_capital(at - 1) && words.gap_before(at) == " ";
+    let mut first = start;
+    while first > 0 && start - first < 3 && words.gap_before(first) == ", " && is_name(first - 1) && !follows_capital(first - 1) {
+        push(words, first - 1, first, spans);
+        first -= 1;
+    }
+    let mut last = end;
+    for _ in 0..3 {
+        let next = match words.gap_after(last - 1) {
+            ", " => last,
+            " " if words.is_one_of(last, &["and", "und", "y", "et", "en", "och", "og"]) && words.gap_after(last) == " " => last + 1,
+            _ => return,
+        };
+        let is_alone = !(words.is_capital(next + 1) && words.gap_after(next) == " ");
+        if !is_name(next) || !is_alone {
+            return;
+        }
         push(words, next, next + 1, spans);
+        last = next + 1;
     }
 }
 
@@ -190,6 +206,10 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                 clue >= Clue::Likely
                     || (is_full && last_is(words, at, end, Part::Surname))
                     || (is_full && familiar(at) && last_is(words, at, end, Part::WeakSurname) && familiar(end - 1))
+                    || (is_full && familiar(at) && clue >= Clue::Maybe && next == Part::Unknown)
+                    || (is_full && familiar(at) && next == Part::Given && words.is(at + 1, Class::SURNAME))
+                    // A city and a name, and no "in" before it.
+                    || (is_full && next == Part::Unknown && !class.is(Class::WORD.or(Class::PROPER)) && !is_after_in(words, at))
                     || (is_full && next == Part::Initial)
                     || (familiar(at) && clue == Clue::Maybe && may_stand_alone(words, at, clue))
                     || (familiar(at) && words.is(at + 1, Class::SAID) && words.gap_after(at) == " ")
@@ -203,6 +223,10 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             Part::Initial | Part::Other => false,
         };
     taken.then_some((at, end))
+}
+
+fn is_after_in(words: &Words<'_>, at: usize) -> bool {
+    at > 0 && words.is_one_of(at - 1, &["in", "at", "from", "near", "to", "of", "via", "en", "à", "a", "aus", "nach", "bei", "da", "di", "em", "te"])
 }
 
 fn last_is(words: &Words<'_>, start: usize, end: usize, wanted: Part) -> bool {
@@ -278,7 +302,7 @@ fn tail(words: &Words<'_>, start: usize) -> usize {
         }
         let goes_on = match part(words, end) {
             Part::Given | Part::Surname | Part::Unknown => true,
-            Part::WeakSurname => !words.is(end, Class::PROPER),
+            Part::WeakSurname => !words.is(end, Class::PROPER) || part(words, start) == Part::Given && !words.is(end, Class::WORD),
             Part::WeakGiven => {
                 !words.is(end, Class::PROPER) && (words.is(end, Class::FAMILIAR.or(Class::SURNAME)) || gap == "-" || matches!(part(words, end + 1), Part::Surname | Part::Given))
             }
@@ -342,7 +366,9 @@ fn after_initials(words: &Words<'_>, start: usize) -> Option<usize> {
 
 /// What the words before say of the word at a place.
 fn clue_before(words: &Words<'_>, at: usize) -> Clue {
-    let Some(before) = at.checked_sub(1) else { return Clue::Nothing };
+    let Some(before) = at.checked_sub(1) else {
+        return if is_called(words, at) { Clue::Likely } else { Clue::Nothing };
+    };
     let gap = words.gap_before(at);
     if is_after_name_word(words, at) {
         return Clue::Sure;
@@ -353,6 +379,9 @@ fn clue_before(words: &Words<'_>, at: usize) -> Clue {
         return if ends_phrase(words, tail(words, at)) { Clue::Likely } else { Clue::Maybe };
     }
     if signs_off(words, before, gap) && ends_line(words, tail(words, at)) {
+        return Clue::Likely;
+    }
+    if is_called(words, at) {
         return Clue::Likely;
     }
     if gap != " " {
@@ -374,6 +403,23 @@ fn clue_before(words: &Words<'_>, at: usize) -> Clue {
         return Clue::Maybe;
     }
     Clue::Nothing
+}
+
+/// Whether somebody is spoken to, "Petr, can I …" and "Come in, Petr!", or spoken of, "Petr is from …".
+fn is_called(words: &Words<'_>, at: usize) -> bool {
+    let class = words.class(at);
+    let may_be = class == Class::UNKNOWN || class.is(Class::FAMILIAR) || class.is(NAME) && !class.is(Class::WORD);
+    if !may_be {
+        return false;
+    }
+    if words.begins_sentence(at) {
+        let asks = ["can", "could", "would", "please", "will", "i", "do", "are", "did", "have", "kannst", "peux", "puedes", "bitte"];
+        return words.gap_after(at) == ", " && words.is_one_of(at + 1, &asks)
+            || words.gap_after(at) == " " && words.is_one_of(at + 1, &["is"]) && words.is_one_of(at + 2, &["from"]);
+    }
+    let said = words.is(at - 1, Class::SAID) && words.gap_before(at) == " " && words.is_one_of(at + 1, &["to"]);
+    let ends = words.gap_after(at).starts_with(['!', '?']) || at + 1 == words.len() && words.gap_after(at).starts_with('.');
+    said || words.gap_before(at) == ", " && ends && class.is(Class::GIVEN) && !words.is_capital(at - 1)
 }
 
 /// Whether a greeting stands where a greeting does: at the beginning of a line or a sentence.
@@ -423,13 +469,19 @@ fn lower_case_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             return None;
         }
         let is_next = words.gap_after(at) == " " && words.is(at + 1, NAME) && !words.is(at + 1, BLURRED) && words.get(at + 1)?.len() >= 4 && words.get(at + 1)?.case == Case::Lower && !words.is_in_code(at + 1);
-        if is_next && class.is(Class::GIVEN) && (words.is(at + 1, Class::SURNAME) || words.no_capitals) {
+        let is_unlisted = words.no_capitals && class.is(Class::GIVEN) && words.gap_after(at) == " " && may_be_unlisted(words, at + 1);
+        if (is_next || is_unlisted) && class.is(Class::GIVEN) && (words.is(at + 1, Class::SURNAME) || words.no_capitals) {
             let end = if words.is_one_of(at + 2, &SUFFIXES) { at + 3 } else { at + 2 };
             return Some((at, end));
         }
         if words.no_capitals && class.is(Class::GIVEN) {
             return Some((at, at + 1));
         }
+    }
+    // "mr. chad farmer"
+    if words.no_capitals && class.is(Class::TITLE) && words.gap_after(at) == ". " && words.is_one_of(at, &["mr", "mrs", "ms", "dr", "prof"]) && (words.is(at + 1, NAME) || words.class(at + 1) == Class::UNKNOWN) && !words.is_number(at + 1) {
+        let is_two = words.gap_after(at + 1) == " " && (words.is(at + 2, Class::SURNAME) && (!words.is(at + 2, Class::WORD) || words.is(at + 2, Class::FAMILIAR)) || may_be_unlisted(words, at + 2));
+        return Some((at, if is_two { at + 3 } else { at + 2 }));
     }
     let may_be = !class.is(Class::WORD.or(Class::PROPER)) || class.is(Class::FAMILIAR);
     if !may_be || words.get(at)?.case != Case::Lower || words.is_number(at) || words.get(at)?.len() < 3 || words.is_in_code(at) {
@@ -452,4 +504,13 @@ fn lower_case_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         end += 1;
     }
     Some((at, end))
+}
+
+/// Whether a word without a capital can be a surname behind a given name, though in no list.
+fn may_be_unlisted(words: &Words<'_>, at: usize) -> bool {
+    let word = words.word(at);
+    let class = words.class(at);
+    let is_unlisted = class == Class::UNKNOWN && word.len() >= 5 && !["ed", "ing", "s", "ly"].iter().any(|ending| word.ends_with(ending));
+    let is_surname = class.is(Class::SURNAME) && (!class.is(Class::WORD) || class.is(Class::FAMILIAR));
+    words.get(at).is_some_and(|token| token.case == Case::Lower && token.kind == super::lexer::Kind::Word) && (is_unlisted || is_surname) && !words.is_in_code(at)
 }

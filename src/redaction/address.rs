@@ -48,6 +48,7 @@ pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
         };
         let start = before(words, start, taken);
         let end = after(words, end);
+        addressee(words, start, taken, spans);
         if let (Some(first), Some(last)) = (words.get(start), words.get(end - 1)) {
             spans.push(Span { start: first.start(), end: last.end(), entity: Entity::ADDRESS, priority: Span::ADDRESS });
         }
@@ -130,7 +131,8 @@ fn name_end(words: &Words<'_>, start: usize, most: usize) -> usize {
 
 /// "Rue Victor Hugo 12", and "12 Rue …", where the number comes before.
 fn street_word_before(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
-    if !(words.is_capital(at) || words.no_capitals || is_house_number(words, at.checked_sub(1)?)) {
+    let is_numbered = at > 0 && is_house_number(words, at - 1) && !(at > 1 && words.is_number(at - 2) && words.is_number(at - 1) && at > 2 && words.is_number(at - 3));
+    if !(words.is_capital(at) || words.no_capitals || is_numbered) {
         return None;
     }
     let name = at + 1;
@@ -138,7 +140,7 @@ fn street_word_before(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         return None;
     }
     let end = name_end(words, name, MAX_NAME_WORDS);
-    let numbered_before = at > 0 && is_house_number(words, at - 1) && matches!(words.gap_before(at), " " | ", " | " bis ");
+    let numbered_before = is_numbered && matches!(words.gap_before(at), " " | ", " | " bis ");
     if end == name {
         return None;
     }
@@ -269,7 +271,7 @@ fn numbered_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                 end = number;
             }
         }
-        if end == at + 1 || words.is(at + 1, Class::WORD) && !words.is(at + 1, Class::GIVEN.or(Class::SURNAME)) {
+        if end == at + 1 || words.is(at + 1, Class::PROPER) || words.is(at + 1, Class::WORD) && !words.is(at + 1, Class::GIVEN.or(Class::SURNAME)) {
             return None;
         }
         // A number, a name and a number are an address if it goes on like one.
@@ -530,6 +532,34 @@ fn before(words: &Words<'_>, mut start: usize, taken: usize) -> usize {
         start = number;
     }
     crossing(words, start, taken)
+}
+
+/// The lines above an address that begins one: who lives there, or what is there. Lines of names alone are meant,
+/// two at most; people are found on their own.
+fn addressee(words: &Words<'_>, start: usize, taken: usize, spans: &mut Vec<Span>) {
+    let mut end = start;
+    for _ in 0..2 {
+        if end <= taken || !words.gap_before(end).contains('\n') || !is_link(words.gap_before(end)) {
+            return;
+        }
+        let mut first = end;
+        while first > taken && end - first < 6 && (first == end || matches!(words.gap_before(first), " " | "-" | " & " | ". " | "'" | ", " | ".")) {
+            let is_joining = words.is_one_of(first - 1, &["and", "of", "de", "und", "for", "the", "et", "der", "y", "s"]) && first < end;
+            if !(words.is_capital(first - 1) || is_joining || words.no_capitals || words.get(first - 1).is_some_and(|token| token.kind != Kind::Word)) {
+                return;
+            }
+            first -= 1;
+        }
+        let begins = first == 0 || words.gap_before(first).contains('\n');
+        let ends = !words.gap_after(end - 1).trim_start().starts_with([':', '.', '!', ',']);
+        if !begins || !ends || first == end || (first..end).any(|at| words.is(at, Class::GREETING) && at == first) {
+            return;
+        }
+        if let (Some(from), Some(to)) = (words.get(first), words.get(end - 1)) {
+            spans.push(Span { start: from.start(), end: to.end(), entity: Entity::ORGANIZATION, priority: Span::ORGANISATION });
+        }
+        end = first;
+    }
 }
 
 /// The other street of a crossing, and "the corner of".

@@ -14,15 +14,15 @@ use super::{
 /// The most words of a name.
 const MAX_PARTS: usize = 6;
 /// What names share with words of a language, cities and products.
-const BLURRED: Class = Class::WORD.or(Class::PROPER).or(Class::PLACE);
+const BLURRED: Class = Class::WORD.or(Class::PROPER).or(Class::PLACE).or(Class::GREETING).or(Class::SIGN_OFF);
 const NAME: Class = Class::GIVEN.or(Class::SURNAME);
 
 /// What comes after a name without being one.
 const SUFFIXES: [&str; 14] =
     ["jr", "sr", "md", "phd", "dds", "dvm", "esq", "ii", "iii", "iv", "msc", "mba", "rn", "cpa"];
 /// Words after which a name comes, maybe after "is".
-const NAME_WORDS: [&str; 30] = [
-    "name", "names", "named", "surname", "nickname", "firstname", "lastname", "namens", "vorname", "nachname", "heiße", "heisse",
+const NAME_WORDS: [&str; 29] = [
+    "name", "names", "surname", "nickname", "firstname", "lastname", "namens", "vorname", "nachname", "heiße", "heisse",
     "heißt", "appelle", "nom", "prénom", "llamo", "llama", "nombre", "apellido", "chiamo", "chiama", "nome", "chamo", "naam", "heet",
     "namn", "heter", "navn", "imię",
 ];
@@ -33,7 +33,18 @@ const COPULAS: [&str; 26] = [
     "is", "s", "was", "ist", "lautet", "est", "es", "é", "è", "är", "er", "to", "as", "mr", "se", "się", "to", "jest", "je", "είναι",
     "me", "mich", "of", "und", "on", "full",
 ];
-/// What may follow "this is", "it's" and "I'm".
+/// With these behind it a name is that of a thing: "Elizabeth Line".
+const THINGS: [&str; 40] = [
+    "line", "law", "laws", "day", "eve", "street", "airport", "station", "award", "awards", "prize", "theorem", "algorithm", "effect", "syndrome",
+    "disease", "model", "method", "test", "hotel", "bridge", "river", "square", "cup", "college", "university", "hospital", "school", "foundation",
+    "retries", "size", "distribution", "constant", "equation", "transform", "filter", "tree", "code", "principle", "paradox",
+];
+/// Articles of German, French, Spanish, Italian, Portuguese and Dutch, and what they are joined to.
+const ARTICLES: [&str; 44] = [
+    "der", "die", "das", "dem", "den", "des", "ein", "eine", "einen", "einem", "einer", "zum", "zur", "im", "vom", "kein", "keine", "le", "la", "les",
+    "un", "une", "du", "au", "el", "los", "las", "una", "del", "al", "il", "lo", "gli", "nel", "o", "os", "um", "uma", "do", "da", "het", "een", "de", "il",
+];
+/// Before these names are those of lakes and the like.
 const LAKES: [&str; 26] = [
     "lake", "mount", "mt", "port", "fort", "saint", "san", "santa", "santo", "point", "cape", "hurricane", "storm", "project", "operation",
     "camp", "cafe", "café", "hotel", "club", "team", "place", "class", "plan", "version", "release",
@@ -149,15 +160,19 @@ fn part(words: &Words<'_>, at: usize) -> Part {
     }
     let is_short = word.chars().nth(2).is_none();
     let is_acronym = token.case == Case::Upper && token.len() <= 4;
-    let is_weak = class.is(BLURRED) || is_short || is_acronym;
+    let is_weak = class.is(BLURRED) || is_short || is_acronym || token.case == Case::Camel;
     match class {
         _ if class.is(Class::GIVEN) => if is_weak { Part::WeakGiven } else { Part::Given },
         _ if class.is(Class::SURNAME) => if is_weak { Part::WeakSurname } else { Part::Surname },
         _ if class.is(BLURRED.or(Class::TITLE).or(Class::GREETING).or(Class::SIGN_OFF).or(Class::UNIT).or(Class::LEGAL)) || is_acronym => Part::Other,
         _ if token.case == Case::Camel => {
-            let begins = ["Mc", "Mac", "De", "Di", "Van", "Fitz", "Le", "La", "Du", "O"];
-            if begins.iter().any(|begin| word.starts_with(begin)) { Part::Surname } else { Part::Other }
+            let begins = ["Mc", "Mac", "De", "Di", "Van", "Fitz", "Le", "La", "Du"];
+            let rest = begins.iter().find_map(|begin| word.strip_prefix(begin)).unwrap_or_default();
+            let (first, rest) = rest.split_at(rest.chars().next().map_or(0, char::len_utf8));
+            let is_name = first.chars().all(char::is_uppercase) && rest.len() > 2 && rest.chars().all(char::is_lowercase);
+            if is_name { Part::Surname } else { Part::Other }
         }
+        _ if token.case == Case::Upper => Part::Other,
         _ if has_surname_ending(word) => Part::Surname,
         _ => Part::Unknown,
     }
@@ -193,7 +208,9 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let is_full = end > at + 1;
     let next = if is_full { part(words, at + 1) } else { Part::Other };
     let familiar = |at: usize| words.is(at, Class::FAMILIAR);
-    let taken = clue == Clue::Sure
+    // "SELECT name FROM"
+    let is_keyword = words.get(at)?.case == Case::Upper && class.is(BLURRED);
+    let taken = clue == Clue::Sure && !is_keyword
         || match first {
             Part::Given => is_full || may_stand_alone(words, at, clue),
             Part::Surname => {
@@ -203,7 +220,7 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                     || words.is(at + 1, Class::SAID)
             }
             Part::WeakGiven => {
-                clue >= Clue::Likely
+                clue >= Clue::Likely && may_be_meant(words, at)
                     || (is_full && last_is(words, at, end, Part::Surname))
                     || (is_full && familiar(at) && last_is(words, at, end, Part::WeakSurname) && familiar(end - 1))
                     || (is_full && familiar(at) && clue >= Clue::Maybe && next == Part::Unknown)
@@ -214,10 +231,10 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                     || (familiar(at) && clue == Clue::Maybe && may_stand_alone(words, at, clue))
                     || (familiar(at) && words.is(at + 1, Class::SAID) && words.gap_after(at) == " ")
             }
-            Part::WeakSurname => clue >= Clue::Likely && (is_full || ends_phrase(words, end)) || (words.is(at, Class::FAMILIAR) && is_after_initials(words, at)),
+            Part::WeakSurname => clue >= Clue::Likely && may_be_meant(words, at) && (is_full || ends_phrase(words, end)) || (words.is(at, Class::FAMILIAR) && is_after_initials(words, at)),
             Part::Unknown => {
                 (is_full && last_is(words, at, end, Part::Surname) && !words.is(at, Class::TITLE))
-                    || (clue == Clue::Likely && (is_full || ends_phrase(words, end)))
+                    || (clue == Clue::Likely && words.word(at).chars().nth(14).is_none() && (is_full || ends_phrase(words, end)))
                     || (words.is(at + 1, Class::SAID) && words.gap_after(at) == " " && words.is_one_of(at + 1, &["said", "says", "wrote", "asked", "replied"]))
             }
             Part::Initial | Part::Other => false,
@@ -227,6 +244,16 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 
 fn is_after_in(words: &Words<'_>, at: usize) -> bool {
     at > 0 && words.is_one_of(at - 1, &["in", "at", "from", "near", "to", "of", "via", "en", "à", "a", "aus", "nach", "bei", "da", "di", "em", "te"])
+}
+
+/// Whether a word that is also something else is a name where one is likely.
+fn may_be_meant(words: &Words<'_>, at: usize) -> bool {
+    let class = words.class(at);
+    let greeted = at > 0 && words.is(at - 1, Class::GREETING);
+    if class.is(Class::PROPER) {
+        return greeted && class.is(Class::GIVEN);
+    }
+    !class.is(Class::WORD) || class.is(Class::FAMILIAR) || greeted && class.is(Class::GIVEN)
 }
 
 fn last_is(words: &Words<'_>, start: usize, end: usize, wanted: Part) -> bool {
@@ -248,6 +275,20 @@ fn ends_phrase(words: &Words<'_>, end: usize) -> bool {
 fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
     // "Elizabeth Line" and "Lake Victoria" are none.
     if words.is_capital(at + 1) && words.gap_after(at) == " " && !words.is_initial(at + 1) {
+        return false;
+    }
+    // "Murphy's Law", "Jack of all trades".
+    if words.word(at + 1) == "s" && words.is_one_of(at + 2, &THINGS) || words.is_one_of(at + 1, &["of"]) && words.is_one_of(at + 2, &["all"]) {
+        return false;
+    }
+    // "the Maven, Ruby and Spark builds": one of a row of products.
+    let is_thing = |at: usize| words.is_capital(at) && words.is(at, Class::PROPER) && !words.is(at, NAME);
+    if matches!(words.gap_before(at), ", " | "/") && at > 0 && is_thing(at - 1) || matches!(words.gap_after(at), ", " | "/") && is_thing(at + 1) {
+        return false;
+    }
+    // "der Koch", "la Casa": in languages of which we know too few words.
+    let is_article = at > 0 && words.gap_before(at) == " " && words.is_one_of(at - 1, &ARTICLES);
+    if is_article && !words.is(at, Class::GIVEN) {
         return false;
     }
     if words.gap_after(at).starts_with('-') && words.get(at + 1).is_some_and(|next| next.case == Case::Lower) && words.gap_after(at) == "-" {
@@ -298,6 +339,10 @@ fn tail(words: &Words<'_>, start: usize) -> usize {
                 end = name + 1;
                 continue;
             }
+            break;
+        }
+        if words.is_one_of(end, &THINGS) {
+            // "Elizabeth Line" is none, and "Elizabeth Line" must not be half of one.
             break;
         }
         let goes_on = match part(words, end) {
@@ -376,9 +421,11 @@ fn clue_before(words: &Words<'_>, at: usize) -> Clue {
     let class = words.class(before);
     let is_second = |list: &[&str]| before > 0 && words.is_one_of(before - 1, list);
     if class.is(Class::GREETING) && matches!(gap, " " | ", ") && greets(words, before) {
-        return if ends_phrase(words, tail(words, at)) { Clue::Likely } else { Clue::Maybe };
+        let end = tail(words, at);
+        let is_alone = words.is(at, NAME) || end > at + 1 || !words.gap_after(end - 1).starts_with(' ');
+        return if ends_phrase(words, end) && is_alone { Clue::Likely } else { Clue::Maybe };
     }
-    if signs_off(words, before, gap) && ends_line(words, tail(words, at)) {
+    if signs_off(words, before, gap) && ends_line(words, tail(words, at)) && (gap.contains('\n') || words.is(at, NAME)) {
         return Clue::Likely;
     }
     if is_called(words, at) {
@@ -395,7 +442,7 @@ fn clue_before(words: &Words<'_>, at: usize) -> Clue {
         || (is(&["ben"]) && is_second(&["ik"]))
         || (is(&["me"]) && is_second(&["call", "calls", "called"]))
         || (is(&["as"]) && is_second(&["known"]))
-        || is(&["soy", "sono", "sou", "jestem", "jsem", "named", "attn", "heiße", "signed"]) && !word.is_empty();
+        || is(&["soy", "sono", "sou", "jestem", "jsem", "attn", "heiße", "signed"]) && !word.is_empty();
     if likely {
         return Clue::Likely;
     }

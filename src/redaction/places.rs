@@ -15,7 +15,7 @@ const MAX_NAME_WORDS: usize = 5;
 
 /// What somebody does at an organisation: the words before its name, the last one last.
 const WORK: [(&[&str], &[&str]); 11] = [
-    (&["work", "works", "worked", "working", "employed", "intern", "interned", "job"], &["at", "for", "by", "with"]),
+    (&["work", "works", "worked", "working", "employed", "intern", "interned", "job"], &["at", "for", "by"]),
     (&["year", "years", "assistant", "manager", "engineer", "ceo", "cto", "cfo", "director", "consultant", "employee"], &["at"]),
     (&["arbeite", "arbeitet", "arbeiten", "angestellt", "gearbeitet"], &["bei", "für"]),
     (&["travaille", "travaillé", "travaillait", "employé", "employée"], &["chez", "pour"]),
@@ -166,7 +166,7 @@ fn place_end(words: &Words<'_>, start: usize) -> usize {
     let is_placeless = |at: usize| {
         let class = words.class(at);
         // "from Monday", "in English", "from API 2"
-        class.is(Class::PROPER) && !class.is(Class::PLACE) || class.is(Class::WORD) && !class.is(Class::PLACE.or(Class::FAMILIAR)) && words.gap_after(at) != " "
+        class.is(Class::PROPER) && !class.is(Class::PLACE) || class.is(Class::WORD) && !class.is(Class::PLACE) && !(words.is_capital(at + 1) && words.gap_after(at) == " ")
     };
     if is_placeless(start_of_name) || words.is_in_code(start_of_name) || words.get(start_of_name).is_some_and(|token| token.case == Case::Upper && token.len() < 5 && !words.is_one_of(start_of_name, &["usa", "uk", "uae"])) {
         return start;
@@ -185,5 +185,5 @@ fn place_end(words: &Words<'_>, start: usize) -> usize {
             break;
         }
     }
-    end
+    if end == start_of_name { start } else { end }
 }

@@ -124,6 +124,14 @@ def is_word(word):
         return not (word in given and (best > 25000 or spread.get(word, 0) >= 5))
     if word in stop and not (word in given and spread.get(word, 0) >= 5):
         return True
+    english_rank = ranks["en"].get(word, 10**6)
+    own = min((ranks[l].get(word, 10**6) for l in languages[1:]), default=10**6)
+    if min(english_rank, own) < 150:
+        return True
+    if word not in given:
+        # `Koch` is seven times as frequent in German as in English, `Bauer` twice.
+        if own < 9000 and english_rank > 5 * own:
+            return True
     if word in proper:
         return False
     near = spread.get(word, 0)
@@ -134,12 +142,13 @@ def is_word(word):
 
 # Words too, in a dictionary, but hardly ever what a capital stands for.
 FIRMLY_NAMES = set("""billy bob bobby brad carol charlie colleen dolores frances fred graham heather hector jack james jared jasmine
-jenny jimmy joey john johnny ken maria martin mike molly nick noel peter roger sally sheila terry timothy tony veronica victor kim joe
+jenny jimmy joey john johnny ken maria martin mike molly nick peter roger sally sheila terry timothy tony veronica victor kim joe
 tim dave kate anita emily lily thomas tom jan mia muller weber becker wang yang vang richter huber nelson sanders springer warner watts
 fritz kramer brewer harry jerry barry larry josh matt jake eric adam steve phil ron ronnie sammy sam dan danny ben benny
-max alex leo emma ella lisa nina eva sara sarah laura clara lola paul pierre simon louis luis marie jean""".split())
+alex leo emma ella lisa nina eva sara sarah laura clara lola paul pierre simon louis luis marie jean""".split())
 names = given | surnames
-words = {w for w in names if is_word(w)} - FIRMLY_NAMES
+BY_HAND = set("roma rey noel santa casa milano napoli rio divina line kani merci schmied bauer world notre dame".split())
+words = ({w for w in names if is_word(w)} | BY_HAND) - FIRMLY_NAMES
 for language, limit in [("en", 9000), ("de", 9000), ("fr", 4500), ("es-es", 4500), ("it", 4000), ("pt-br", 4000), ("nl-be", 3500),
                         ("pl", 2500), ("cs", 1500), ("fi", 800)]:
     for word, rank in ranks[language].items():
@@ -156,6 +165,13 @@ for city in cities.values():
         # Anna is a city in Texas, but better known as a name.
         if len(parts) == 1 and len(parts[0]) >= 4 and (parts[0] not in given or city["population"] >= 250000):
             places.update(parts)
+common = {w for l in languages for w, rank in ranks[l].items() if rank < 30000}
+for city in cities.values():
+    if city["population"] >= 500000:
+        for name in city["alternatenames"]:
+            parts = list(words_of(name))
+            if len(parts) == 1 and len(parts[0]) >= 4 and parts[0] in common and parts[0] not in given:
+                places.update(parts)
 countries = set()
 for language in "en de fr es it pt nl sv da no pl cs fi hu".split():
     listed = json.load(open(glob.glob(f"{ROOT}/x/i18n-iso-countries-*/package/langs/{language}.json")[0]))["countries"]
@@ -176,7 +192,7 @@ first_census = set()
 for f, limit in (("male", 400), ("female", 600)):
     take(first_census, (line.split()[0] for line in open(f"{ROOT}/py/x/names-0.3.0/names/dist.{f}.first")), limit)
 familiar = {w for w in given & words if spread.get(w, 0) >= 6 and w not in stop and w in first_census}
-familiar |= {fold(w) for w in census[:1500]} & words & surnames - stop
+familiar |= {fold(w) for w in census[:4000]} & words & surnames - stop
 both = given & surnames
 given, surnames = given - both, surnames - both
 for name, listed in [("given", given), ("surnames", surnames), ("both", both), ("familiar", familiar), ("words", words),
@@ -184,3 +200,7 @@ for name, listed in [("given", given), ("surnames", surnames), ("both", both), (
     text = "\n".join(sorted(listed)) + "\n"
     open(f"{HERE}/{name}.txt", "w", encoding="utf-8").write(text)
     print(name, len(listed), len(text.encode()))
+if len(sys.argv) > 2:
+    for probe in sys.argv[2].split():
+        print(probe, {l: ranks[l][probe] for l in languages if probe in ranks[l]}, "spread", spread.get(probe), "dict", probe in dictionary, "proper", probe in proper,
+              "given" if probe in given | both else "", "surname" if probe in surnames | both else "", "W" if probe in words else "", "place" if probe in places else "")

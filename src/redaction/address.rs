@@ -65,11 +65,19 @@ fn core_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         Kind::Mixed => postcode_at(words, at),
         Kind::Word => {
             let class = words.class(at);
-            let boxed = post_box_at(words, at).or_else(|| military_at(words, at));
-            if boxed.is_some() || words.is_in_code(at) {
-                return boxed;
+            if class.is(Class::BOX) {
+                let boxed = post_box_at(words, at).or_else(|| military_at(words, at));
+                if boxed.is_some() {
+                    return boxed;
+                }
             }
-            boxed
+            let has_number = is_near_number(words, at);
+            let is_street = class.is(Class::STREET_AFTER.or(Class::STREET_BEFORE).or(Class::UNIT));
+            // A street without a number has a word for one, with a capital.
+            if !(has_number || is_street && token.case != Case::Lower) || words.is_in_code(at) {
+                return None;
+            }
+            None
                 .or_else(|| class.is(Class::STREET_AFTER).then(|| street_word_after(words, at)).flatten())
                 .or_else(|| class.is(Class::STREET_BEFORE).then(|| street_word_before(words, at)).flatten())
                 .or_else(|| street_in_one(words, at))
@@ -77,6 +85,12 @@ fn core_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                 .or_else(|| flat_at(words, at))
         }
     }
+}
+
+/// Whether there is a digit right after a word, or before it within the name of a street.
+fn is_near_number(words: &Words<'_>, at: usize) -> bool {
+    let has_digit = |at: usize| words.get(at).is_some_and(|token| token.kind != Kind::Word);
+    (at + 1..at + 3).any(has_digit) || (at.saturating_sub(MAX_NAME_WORDS)..at).any(has_digit)
 }
 
 /// Whether a token is the number of a house: `12`, `12a`, `12-14` begins with one.
@@ -556,7 +570,7 @@ fn addressee(words: &Words<'_>, start: usize, taken: usize, spans: &mut Vec<Span
             return;
         }
         if let (Some(from), Some(to)) = (words.get(first), words.get(end - 1)) {
-            spans.push(Span { start: from.start(), end: to.end(), entity: Entity::ORGANIZATION, priority: Span::ORGANISATION });
+            spans.push(Span { start: from.start(), end: to.end(), entity: Entity::ORGANIZATION, priority: Span::ADDRESSEE });
         }
         end = first;
     }

@@ -1,16 +1,16 @@
 //! What is known of words: names, places, words of the languages, and those that speak of a person or an
 //! address. The lists are in `gazetteer/`; `gazetteer/SOURCES.md` says where they are from.
 //!
-//! A table of 64-bit entries, made once in a process: 48 bits of the hash of a word and 16 bits of what it is. Two
+//! A table of 64-bit entries, made once in a process: 44 bits of the hash of a word and 20 bits of what it is. Two
 //! words in a billion are taken for each other, which costs a placeholder too much at worst.
 
 use std::sync::LazyLock;
 
-use super::fold::Folded;
+use super::fold::{self, Folded};
 
 /// What a word is; a set, as it can be many things.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Class(u16);
+pub(super) struct Class(u32);
 
 impl Class {
     /// Not in any list.
@@ -48,6 +48,13 @@ impl Class {
     /// `with`, `asked`: a person may follow.
     pub(super) const TO_SOMEBODY: Self = Self(1 << 15);
 
+    /// `name`, `heiße`: a name may follow.
+    pub(super) const NAME_WORD: Self = Self(1 << 16);
+    /// `in`, `from`, `office`: a place or an organisation may be next to it.
+    pub(super) const PLACE_WORD: Self = Self(1 << 17);
+    /// `Postfach`, `APO`: begins an address that has no street.
+    pub(super) const BOX: Self = Self(1 << 18);
+
     pub(super) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -59,7 +66,7 @@ impl Class {
 }
 
 /// The lists: what all their words are, and the words.
-const LISTS: [(Class, &str); 19] = [
+const LISTS: [(Class, &str); 22] = [
     (Class::GIVEN, include_str!("gazetteer/given.txt")),
     (Class::SURNAME, include_str!("gazetteer/surnames.txt")),
     (Class::GIVEN.or(Class::SURNAME), include_str!("gazetteer/both.txt")),
@@ -78,6 +85,9 @@ const LISTS: [(Class, &str); 19] = [
     (Class::LEGAL, include_str!("gazetteer/legal_forms.txt")),
     (Class::SAID, include_str!("gazetteer/said.txt")),
     (Class::TO_SOMEBODY, include_str!("gazetteer/to_somebody.txt")),
+    (Class::NAME_WORD, include_str!("gazetteer/name_words.txt")),
+    (Class::PLACE_WORD, include_str!("gazetteer/place_words.txt")),
+    (Class::BOX, include_str!("gazetteer/boxes.txt")),
     // Words that are in no list of words, as they are in those above.
     (Class::WORD, "st\nave\nrd\nblvd\napt\nste\ninc\nltd\ngmbh\nllc\ncorp\nplc\n"),
 ];
@@ -85,7 +95,8 @@ const LISTS: [(Class, &str); 19] = [
 /// Twice the words that there are, about, so that few share a slot.
 const SLOTS_LOG2: u32 = 18;
 const SLOTS: usize = 1 << SLOTS_LOG2;
-const CLASS_BITS: u32 = 16;
+const CLASS_BITS: u32 = 20;
+const CLASSES: u64 = (1 << CLASS_BITS) - 1;
 
 /// The lists, ready for look-ups.
 pub(super) struct Lexicon {
@@ -116,7 +127,7 @@ impl Lexicon {
         loop {
             let entry = self.slots[slot];
             if entry == 0 || entry >> CLASS_BITS == hash >> CLASS_BITS {
-                self.slots[slot] = (hash >> CLASS_BITS << CLASS_BITS) | entry & 0xFFFF | u64::from(class.0);
+                self.slots[slot] = (hash >> CLASS_BITS << CLASS_BITS) | entry & CLASSES | u64::from(class.0);
                 return;
             }
             slot = (slot + 1) % SLOTS;
@@ -125,7 +136,18 @@ impl Lexicon {
 
     /// What a word is, in any case.
     pub(super) fn class(&self, word: &str) -> Class {
-        let Some(hash) = Folded::of(word).map(|folded| folded.hash()) else { return Class::UNKNOWN };
+        Folded::of(word).map_or(Class::UNKNOWN, |folded| self.class_of(folded.hash()))
+    }
+
+    /// What the word at a place in a text is.
+    pub(super) fn class_in(&self, text: &str, start: usize, end: usize) -> Class {
+        match fold::hash_in_place(text.as_bytes(), start, end - start) {
+            Some(hash) => self.class_of(hash),
+            None => self.class(&text[start..end]),
+        }
+    }
+
+    fn class_of(&self, hash: u64) -> Class {
         let mut slot = Self::first_slot(hash);
         loop {
             let entry = self.slots[slot];
@@ -133,7 +155,7 @@ impl Lexicon {
                 return Class::UNKNOWN;
             }
             if entry >> CLASS_BITS == hash >> CLASS_BITS {
-                return Class((entry & 0xFFFF) as u16);
+                return Class((entry & CLASSES) as u32);
             }
             slot = (slot + 1) % SLOTS;
         }

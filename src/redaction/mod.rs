@@ -53,7 +53,7 @@ use words::Words;
 
 /// The version of the shipped rules, as in the column `redaction_version`. Any change of what is found
 /// changes it.
-pub const RULES_VERSION: &str = "2026-11-25.1";
+pub const RULES_VERSION: &str = "2026-11-25.2";
 
 /// The shipped rules: the name of each file and what is in it.
 pub const SHIPPED_RULES: [(&str, &str); 1] = [("builtin.toml", include_str!("rules/builtin.toml"))];
@@ -74,8 +74,10 @@ struct Span {
 impl Span {
     /// A place that a person is in.
     const PLACE: u8 = 20;
-    /// Where a person works.
-    const ORGANISATION: u8 = 25;
+    /// A line above an address: a person, if it holds a name.
+    const ADDRESSEE: u8 = 25;
+    /// Where a person works, or a company, though it may be called after a person.
+    const ORGANISATION: u8 = 32;
     /// A name, by lists and the words around it.
     const NAME: u8 = 30;
     /// An address, whatever names and places it holds.

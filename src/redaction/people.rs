@@ -6,7 +6,7 @@
 
 use super::{
     Entity, Span,
-    lexer::Case,
+    lexer::{Case, Kind},
     lexicon::Class,
     words::Words,
 };
@@ -20,14 +20,6 @@ const NAME: Class = Class::GIVEN.or(Class::SURNAME);
 /// What comes after a name without being one.
 const SUFFIXES: [&str; 14] =
     ["jr", "sr", "md", "phd", "dds", "dvm", "esq", "ii", "iii", "iv", "msc", "mba", "rn", "cpa"];
-/// Words after which a name comes, maybe after "is".
-const NAME_WORDS: [&str; 29] = [
-    "name", "names", "surname", "nickname", "firstname", "lastname", "namens", "vorname", "nachname", "heiße", "heisse",
-    "heißt", "appelle", "nom", "prénom", "llamo", "llama", "nombre", "apellido", "chiamo", "chiama", "nome", "chamo", "naam", "heet",
-    "namn", "heter", "navn", "imię",
-];
-/// The same in other scripts and languages of which no word is in Latin letters alone.
-const NAME_WORDS_2: [&str; 8] = ["nazywam", "jmenuji", "зовут", "имя", "λένε", "όνομα", "hedder", "nimeni"];
 /// What may stand between the two.
 const COPULAS: [&str; 26] = [
     "is", "s", "was", "ist", "lautet", "est", "es", "é", "è", "är", "er", "to", "as", "mr", "se", "się", "to", "jest", "je", "είναι",
@@ -91,10 +83,14 @@ enum Clue {
 pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
     let mut at = 0;
     while at < words.len() {
-        let found = if words.is_capital(at) {
-            capitalised_at(words, at)
-        } else {
+        let class = words.class(at);
+        // Most words are of a language and nothing else.
+        let found = if words.case(at) != Case::Lower {
+            if class.is(BLURRED) && !class.is(NAME.or(Class::TITLE)) { None } else { capitalised_at(words, at) }
+        } else if class.is(NAME) && !class.is(BLURRED) || class.is(Class::TITLE.or(Class::NAME_WORD)) {
             lower_case_at(words, at)
+        } else {
+            None
         };
         let Some((start, end)) = found else {
             at += 1;
@@ -188,6 +184,9 @@ fn has_surname_ending(word: &str) -> bool {
 
 /// The name that begins with a word with a capital, or with the title before it.
 fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
+    if !words.is_capital(at) {
+        return None;
+    }
     let class = words.class(at);
     if class.is(Class::TITLE) {
         let titled = after_title(words, at);
@@ -227,7 +226,7 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                     || (is_full && familiar(at) && next == Part::Given && words.is(at + 1, Class::SURNAME))
                     // A city and a name, and no "in" before it.
                     || (is_full && next == Part::Unknown && !class.is(Class::WORD.or(Class::PROPER)) && !is_after_in(words, at))
-                    || (is_full && next == Part::Initial)
+                    || (end > at + 2 && next == Part::Initial)
                     || (familiar(at) && clue == Clue::Maybe && may_stand_alone(words, at, clue))
                     || (familiar(at) && words.is(at + 1, Class::SAID) && words.gap_after(at) == " ")
             }
@@ -249,7 +248,7 @@ fn is_after_in(words: &Words<'_>, at: usize) -> bool {
 /// Whether a word that is also something else is a name where one is likely.
 fn may_be_meant(words: &Words<'_>, at: usize) -> bool {
     let class = words.class(at);
-    let greeted = at > 0 && words.is(at - 1, Class::GREETING);
+    let greeted = at > 0 && (words.is(at - 1, Class::GREETING) || words.is_one_of(at - 1, &["me"]));
     if class.is(Class::PROPER) {
         return greeted && class.is(Class::GIVEN);
     }
@@ -496,7 +495,7 @@ fn is_after_name_word(words: &Words<'_>, at: usize) -> bool {
         if gap.contains('?') && word != at {
             return false;
         }
-        if words.is_one_of(before, &NAME_WORDS) || words.is_one_of(before, &NAME_WORDS_2) {
+        if words.is(before, Class::NAME_WORD) {
             return gap.len() < 4 && (word == at || !words.is_one_of(word, &["of", "to", "und"]) || words.is_capital(before));
         }
         if !words.is_one_of(before, &COPULAS) {
@@ -530,22 +529,25 @@ fn lower_case_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         let is_two = words.gap_after(at + 1) == " " && (words.is(at + 2, Class::SURNAME) && (!words.is(at + 2, Class::WORD) || words.is(at + 2, Class::FAMILIAR)) || may_be_unlisted(words, at + 2));
         return Some((at, if is_two { at + 3 } else { at + 2 }));
     }
+    if class.is(Class::NAME_WORD) { (at + 1..at + 4).find_map(|name| introduced_at(words, name)) } else { None }
+}
+
+/// A name without capitals after "my name is".
+fn introduced_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
+    let (token, class) = (words.get(at)?, words.class(at));
     let may_be = !class.is(Class::WORD.or(Class::PROPER)) || class.is(Class::FAMILIAR);
-    if !may_be || words.get(at)?.case != Case::Lower || words.is_number(at) || words.get(at)?.len() < 3 || words.is_in_code(at) {
+    if !may_be || token.case != Case::Lower || token.kind != Kind::Word || token.len() < 3 || words.is_in_code(at) || class.is(Class::NAME_WORD) {
         return None;
     }
-    // Cheap before what is not: nothing but these can stand right before the name.
     let before = at.checked_sub(1)?;
-    if words.gap_before(at) != " " || !words.is(before, Class::WORD) || words.get(before)?.len() > 9 {
+    let is_vague = ["of", "to", "und", "name", "names", "nombre", "nome", "nom", "naam", "full", "on", "s", "as"];
+    if words.gap_before(at) != " " || !is_after_name_word(words, at) || words.is_one_of(before, &is_vague) {
         return None;
     }
-    if !is_after_name_word(words, at) || words.is_one_of(before, &["of", "to", "und", "name", "names", "nombre", "nome", "nom", "naam", "named", "full", "on", "s", "as"]) {
-        return None;
-    }
-    let goes_on = |at: usize| words.gap_before(at) == " " && words.get(at).is_some_and(|token| token.case == Case::Lower && token.len() > 2) && (words.is(at, NAME) || words.class(at) == Class::UNKNOWN) && !words.is(at, Class::WORD) && !words.is_number(at);
     if !class.is(NAME) && class != Class::UNKNOWN {
         return None;
     }
+    let goes_on = |at: usize| words.gap_before(at) == " " && words.get(at).is_some_and(|token| token.case == Case::Lower && token.len() > 2 && token.kind == Kind::Word) && (words.is(at, NAME) || words.class(at) == Class::UNKNOWN) && !words.is(at, Class::WORD);
     let mut end = at + 1;
     while end < at + 3 && goes_on(end) {
         end += 1;
@@ -558,6 +560,6 @@ fn may_be_unlisted(words: &Words<'_>, at: usize) -> bool {
     let word = words.word(at);
     let class = words.class(at);
     let is_unlisted = class == Class::UNKNOWN && word.len() >= 5 && !["ed", "ing", "s", "ly"].iter().any(|ending| word.ends_with(ending));
-    let is_surname = class.is(Class::SURNAME) && (!class.is(Class::WORD) || class.is(Class::FAMILIAR));
-    words.get(at).is_some_and(|token| token.case == Case::Lower && token.kind == super::lexer::Kind::Word) && (is_unlisted || is_surname) && !words.is_in_code(at)
+    let is_surname = word.len() >= 4 && class.is(Class::SURNAME) && !class.is(Class::PARTICLE) && (!class.is(Class::WORD) || class.is(Class::FAMILIAR));
+    words.get(at).is_some_and(|token| token.case == Case::Lower && token.kind == Kind::Word) && (is_unlisted || is_surname) && !words.is_in_code(at)
 }

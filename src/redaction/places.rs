@@ -51,14 +51,17 @@ const AFTER_ORGANISATION: [&str; 4] = ["office", "offices", "headquarters", "emp
 pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
     for at in 0..words.len() {
         let Some(token) = words.get(at) else { break };
-        if token.kind != Kind::Word {
+        if !words.is(at, Class::LEGAL.or(Class::PLACE_WORD)) {
             continue;
         }
         if words.is(at, Class::LEGAL) && let Some((start, end)) = company_at(words, at) {
             push(words, start, end, (Entity::ORGANIZATION, Span::ORGANISATION), spans);
         }
         // What is below takes what follows, which has a capital.
-        if token.case != Case::Lower || token.len() > 5 || !words.is_capital(at + 1) && !words.is_one_of(at + 1, &["the", "der", "la"]) || words.gap_after(at) != " " {
+        if !words.is(at, Class::PLACE_WORD) {
+            continue;
+        }
+        if token.case != Case::Lower || !words.is_capital(at + 1) && !words.is_one_of(at + 1, &["the", "der", "la"]) || words.gap_after(at) != " " {
             if AFTER_ORGANISATION.contains(&words.word(at)) {
                 office_of(words, at, spans);
             }

@@ -12,7 +12,6 @@ pub(super) struct Words<'a> {
     classes: Vec<Class>,
     /// Nothing is written with a capital: lower case says nothing then.
     pub(super) no_capitals: bool,
-    pub(super) lexicon: &'static Lexicon,
 }
 
 impl<'a> Words<'a> {
@@ -24,11 +23,11 @@ impl<'a> Words<'a> {
         for token in tokens {
             no_capitals &= token.case == Case::Lower;
             classes.push(match token.kind {
-                Kind::Word => lexicon.class(&text[token.start()..token.end()]),
+                Kind::Word => lexicon.class_in(text, token.start(), token.end()),
                 Kind::Number | Kind::Mixed => Class::UNKNOWN,
             });
         }
-        Self { text, tokens, classes, no_capitals, lexicon }
+        Self { text, tokens, classes, no_capitals }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -47,6 +46,11 @@ impl<'a> Words<'a> {
     /// The word there; empty beyond the last.
     pub(super) fn word(&self, at: usize) -> &'a str {
         self.get(at).map_or("", |token| &self.text[token.start()..token.end()])
+    }
+
+    /// How it is written.
+    pub(super) fn case(&self, at: usize) -> Case {
+        self.get(at).map_or(Case::Lower, |token| token.case)
     }
 
     /// What it is; nothing beyond the last.

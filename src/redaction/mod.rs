@@ -24,21 +24,27 @@ use std::{
 };
 
 mod action;
+mod address;
 mod author;
 mod card;
 mod chars;
 mod context;
 mod email;
 mod entity;
+mod fold;
 mod handle;
 mod lexer;
+mod lexicon;
 mod numbers;
+mod people;
 mod phone;
+mod places;
 mod private_key;
 pub mod rules;
 mod url;
 mod validators;
 mod view;
+mod words;
 
 pub use action::{Action, Actions, Hasher};
 pub use author::Author;
@@ -51,10 +57,11 @@ use rules::{
     file::{RuleEntry, RulesFile},
 };
 use view::{Survey, View};
+use words::Words;
 
 /// The version of the shipped rules, as in the column `redaction_version`. Any change of what is found
 /// changes it.
-pub const RULES_VERSION: &str = "2026-11-25.1";
+pub const RULES_VERSION: &str = "2026-11-25.2";
 
 /// The shipped rules: the name of each file and what is in it.
 pub const SHIPPED_RULES: [(&str, &str); 5] = [
@@ -83,6 +90,16 @@ struct Span {
 }
 
 impl Span {
+    /// A place that a person is in.
+    const PLACE: u8 = 20;
+    /// A line above an address: a person, if it holds a name.
+    const ADDRESSEE: u8 = 25;
+    /// Where a person works, or a company, though it may be called after a person.
+    const ORGANISATION: u8 = 32;
+    /// A name, by lists and the words around it.
+    const NAME: u8 = 30;
+    /// An address, whatever names and places it holds.
+    const ADDRESS: u8 = 35;
     /// What recognisers without a checksum find.
     const PRIORITY: u8 = 40;
     /// What passed a checksum, or has a form that nothing else has.
@@ -251,6 +268,12 @@ impl Engine {
         TOKENS.with_borrow_mut(|tokens| {
             lexer::tokenise(view.text(), tokens);
             self.rules.find(view.text(), tokens, &mut spans);
+            if !tokens.is_empty() {
+                let words = Words::of(view.text(), tokens);
+                people::find(&words, &mut spans);
+                address::find(&words, &mut spans);
+                places::find(&words, &mut spans);
+            }
         });
         url::find(view.text(), &mut spans);
         private_key::find(view.text(), &mut spans);

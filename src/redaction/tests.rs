@@ -266,7 +266,9 @@ fn the_author_is_found_in_texts() {
         ("mail anna@x.de, anna", "anna", "mail <EMAIL_1>, <USER>"),
         ("mail anna%40x.de", "anna@x.de", "mail <EMAIL_1>"),
         ("I am bob", "bob", "I am bob"),
-        (" Bob ", "bob", " <USER> "),
+        (" Rxqz ", "rxqz", " <USER> "),
+        // A name is a name.
+        (" Bob ", "bob", " <PERSON_1> "),
         ("我是张伟华。", "张伟华", "我是张伟华。"),
         ("我是张伟华华。", "张伟华华", "我是<USER>。"),
         ("call 4155550132", "4155550132", "call <PHONE_1>"),
@@ -391,7 +393,7 @@ proptest! {
     }
 
     #[test]
-    fn words_are_left_alone(text in "([A-Za-zà-ž']{1,9}[ ,.!?\n]{1,2}){0,30}") {
+    fn words_are_left_alone(text in "(([Qq][bcdfghjkmnpqrtvwxzčžß]{3,8}|QX[BCDFGJK]{2,6}|the|is)[ ,.!?\n]{1,2}){0,30}") {
         prop_assert_eq!(redact(&text), text);
     }
 }

@@ -120,10 +120,14 @@ pub(super) enum Recogniser {
     Handle,
     Url,
     PrivateKey,
+    Person,
+    Address,
+    Organization,
+    Location,
 }
 
 impl Recogniser {
-    const ALL: [(&str, Self); 7] = [
+    const ALL: [(&str, Self); 11] = [
         ("email", Self::Email),
         ("card", Self::Card),
         ("phone", Self::Phone),
@@ -131,6 +135,10 @@ impl Recogniser {
         ("handle", Self::Handle),
         ("url", Self::Url),
         ("private-key", Self::PrivateKey),
+        ("person", Self::Person),
+        ("address", Self::Address),
+        ("organization", Self::Organization),
+        ("location", Self::Location),
     ];
 }
 

@@ -1,0 +1,219 @@
+//! Words as they are looked up: in lower case, and without marks, so that `Nováková` and `NOVAKOVA` are one.
+
+/// The longest word that is looked up, in bytes. Names are shorter.
+const MAX_BYTES: usize = 48;
+
+/// Latin letters from U+00C0 to U+017F without their marks; `*` where two letters take the place.
+const LATIN: &[u8; 192] = b"aaaaaa*ceeeeiiiidnooooo ouuuuy**aaaaaa*ceeeeiiiidnooooo ouuuuy*y\
+    aaaaaaccccccccddddeeeeeeeeeegggggggghhhhiiiiiiiiii**jjkkklllllll\
+    lllnnnnnnnnnoooooo**rrrrrrssssssssttttttuuuuuuuuuuuuwwyyyzzzzzzs";
+
+/// A word in lower case without marks.
+pub(super) struct Folded {
+    bytes: [u8; MAX_BYTES],
+    len: usize,
+}
+
+impl Folded {
+    /// `None` for what is too long.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        let mut folded = Self { bytes: [0; MAX_BYTES], len: 0 };
+        if word.len() > MAX_BYTES {
+            return None;
+        }
+        if word.is_ascii() {
+            let target = folded.bytes.get_mut(..word.len())?;
+            target.copy_from_slice(word.as_bytes());
+            target.make_ascii_lowercase();
+            folded.len = word.len();
+            return Some(folded);
+        }
+        for c in word.chars() {
+            folded.push(c)?;
+        }
+        Some(folded)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// A hash of which all bits are good.
+    pub(super) fn hash(&self) -> u64 {
+        hash(self.as_bytes())
+    }
+
+    fn push(&mut self, c: char) -> Option<()> {
+        let two = match c {
+            'ß' | 'ẞ' => "ss",
+            'Æ' | 'æ' => "ae",
+            'Œ' | 'œ' => "oe",
+            'Þ' | 'þ' => "th",
+            'Ĳ' | 'ĳ' => "ij",
+            _ => "",
+        };
+        if !two.is_empty() {
+            return two.bytes().try_for_each(|b| self.push_byte(b));
+        }
+        match without_marks(c) {
+            None => Some(()),
+            Some(c) => {
+                let len = c.len_utf8();
+                let target = self.bytes.get_mut(self.len..self.len + len)?;
+                c.encode_utf8(target);
+                self.len += len;
+                Some(())
+            }
+        }
+    }
+
+    fn push_byte(&mut self, b: u8) -> Option<()> {
+        *self.bytes.get_mut(self.len)? = b;
+        self.len += 1;
+        Some(())
+    }
+}
+
+/// A character in lower case without its mark; `None` for a mark that stands alone.
+fn without_marks(c: char) -> Option<char> {
+    match u32::from(c) {
+        0..0x80 => Some(c.to_ascii_lowercase()),
+        at @ 0xC0..0x180 => Some(char::from(LATIN[at as usize - 0xC0])),
+        0x300..0x370 => None,
+        0x1A0..=0x1A1 => Some('o'),
+        0x1AF..=0x1B0 => Some('u'),
+        // Romanian letters with a comma below.
+        0x218..=0x219 => Some('s'),
+        0x21A..=0x21B => Some('t'),
+        0x1E00..0x1F00 => Some(additional(c)),
+        _ => Some(match lower(c) {
+            'ё' => 'е',
+            'ά' => 'α',
+            'έ' => 'ε',
+            'ή' => 'η',
+            'ί' | 'ϊ' | 'ΐ' => 'ι',
+            'ό' => 'ο',
+            'ύ' | 'ϋ' | 'ΰ' => 'υ',
+            'ώ' => 'ω',
+            // Capitals don't tell the two apart.
+            'ς' => 'σ',
+            other => other,
+        }),
+    }
+}
+
+/// The letters of Vietnamese and Welsh; others of their block are left.
+fn additional(c: char) -> char {
+    match u32::from(c) {
+        0x1EA0..=0x1EB7 => 'a',
+        0x1EB8..=0x1EC7 => 'e',
+        0x1EC8..=0x1ECB => 'i',
+        0x1ECC..=0x1EE3 => 'o',
+        0x1EE4..=0x1EF1 => 'u',
+        0x1EF2..=0x1EF9 => 'y',
+        0x1E80..=0x1E89 => 'w',
+        _ => lower(c),
+    }
+}
+
+fn lower(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
+}
+
+/// The hash of a word of ASCII letters alone that begins at a place in a text; `None` when it is another, or too near
+/// to the end to be read in two steps. The same as [`Folded::hash`], without a copy.
+pub(super) fn hash_in_place(text: &[u8], start: usize, len: usize) -> Option<u64> {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    const BEYOND_ASCII: u64 = 0x8080_8080_8080_8080;
+    let block: &[u8; BLOCK_BYTES] = text.get(start..start + BLOCK_BYTES)?.try_into().ok()?;
+    if len > BLOCK_BYTES {
+        return None;
+    }
+    let [low, high] = halves(block);
+    let (low_mask, high_mask) = (first_bytes(len), first_bytes(len.saturating_sub(8)));
+    if (low & low_mask | high & high_mask) & BEYOND_ASCII != 0 {
+        return None;
+    }
+    Some(finish(mix(len as u64, (low | CASE) & low_mask, (high | CASE) & high_mask)))
+}
+
+/// How many bytes are hashed at a time.
+const BLOCK_BYTES: usize = 16;
+
+fn halves(block: &[u8; BLOCK_BYTES]) -> [u64; 2] {
+    let value = u128::from_le_bytes(*block);
+    [value as u64, (value >> 64) as u64]
+}
+
+/// A mask of the first bytes of eight.
+const fn first_bytes(count: usize) -> u64 {
+    if count >= 8 { u64::MAX } else { (1 << (8 * count)) - 1 }
+}
+
+/// It is no secret: a text made to collide costs a few more looks into the table.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hash = bytes.len() as u64;
+    for chunk in bytes.chunks(BLOCK_BYTES) {
+        let mut block = [0; BLOCK_BYTES];
+        block[..chunk.len()].copy_from_slice(chunk);
+        let [low, high] = halves(&block);
+        hash = mix(hash, low, high);
+    }
+    finish(hash)
+}
+
+const fn mix(hash: u64, low: u64, high: u64) -> u64 {
+    let product = (hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ low ^ 0x2D35_8DCC_AA6C_78A5) as u128
+        * (high ^ 0x8BB8_4B93_962E_ACC9) as u128;
+    product as u64 ^ (product >> 64) as u64
+}
+
+const fn finish(hash: u64) -> u64 {
+    hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (hash >> 29)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_and_marks_are_gone() {
+        for (word, expected) in [
+            ("Anna", "anna"),
+            ("NOVÁKOVÁ", "novakova"),
+            ("Ingþór", "ingthor"),
+            ("Weiß", "weiss"),
+            ("Sørensen", "sorensen"),
+            ("Łódź", "lodz"),
+            ("Nguyễn", "nguyen"),
+            ("Hương", "huong"),
+            ("Ștefan", "stefan"),
+            ("e\u{301}te\u{301}", "ete"),
+            ("Ærø", "aero"),
+            ("Žižek", "zizek"),
+            ("Ñuñez", "nunez"),
+            ("İbrahim", "ibrahim"),
+            ("Öğretmen", "ogretmen"),
+            ("Алёна", "алена"),
+            ("ΝΊΚΟΣ", "νικοσ"),
+            ("日本", "日本"),
+        ] {
+            let folded = Folded::of(word).unwrap();
+            assert_eq!(str::from_utf8(folded.as_bytes()).unwrap(), expected);
+        }
+        assert!(Folded::of(&"x".repeat(49)).is_none());
+    }
+
+    #[test]
+    fn in_place_or_copied_is_one_hash() {
+        let text = "Ab anna MARIA Abcdefgh abcdefghi abcdefghijklmnop abcdefghijklmnopq Čeh and some more";
+        for word in text.split(' ') {
+            let start = text.find(word).unwrap();
+            let hash = hash_in_place(text.as_bytes(), start, word.len());
+            if let Some(hash) = hash {
+                assert_eq!(Some(hash), Folded::of(word).map(|folded| folded.hash()), "{word}");
+            }
+            assert_eq!(hash.is_some(), word.is_ascii() && word.len() <= 16 && start + 16 <= text.len());
+        }
+    }
+}

@@ -10,7 +10,7 @@
 //! automata are determinised as they go, without backtracking, and never look at more than
 //! [`MAX_MATCH_BYTES`] for one match: the time is linear in the length of the text.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use regex_automata::{
     Anchored, Input, MatchKind,
@@ -36,7 +36,7 @@ pub const MAX_MATCH_BYTES: usize = 256;
 /// The most rules of a file.
 pub const MAX_RULES: usize = 500;
 /// The most bytes that an automaton takes for what it has determinised, for each thread that uses it at a time.
-const CACHE_BYTES: usize = 1 << 20;
+const CACHE_BYTES: usize = 1 << 23;
 /// The most bytes of all patterns, compiled.
 const MAX_NFA_BYTES: usize = 4 << 20;
 /// The letters of a pattern's beginning that the table of beginnings tells apart.
@@ -138,6 +138,7 @@ pub(super) struct RuleSet {
     words: Option<Automaton>,
     codes: Option<Automaton>,
     beginnings: Beginnings,
+    nearby: Nearby,
     caches: Pool<Caches, MakeCaches>,
 }
 
@@ -151,9 +152,14 @@ struct Rule {
     before: Option<String>,
     extend: Option<Box<[bool; 256]>>,
     validator: Option<Validator>,
-    context: Option<Words>,
+    /// Whether one of some words must be near.
+    has_context: bool,
+    /// How far before a match they may be, in bytes.
     reach_before: usize,
+    /// How far after it.
     reach_after: usize,
+    /// The words, where they may be after it; [`Nearby`] has those before.
+    context_after: Option<Words>,
     not_after: Option<Words>,
     /// Tried at words that begin with fixed letters, so it may be joined to what is before.
     begins_fixed: bool,
@@ -172,8 +178,10 @@ struct Caches {
     codes: Option<Cache>,
     /// Where patterns matched: the pattern and the end.
     matches: Vec<(usize, usize)>,
-    /// The rules that were found at a place.
+    /// The rules that were found at a place, or cannot be.
     done: Vec<usize>,
+    /// What the words before the place say.
+    before: Before,
 }
 
 impl RuleSet {
@@ -208,9 +216,10 @@ impl RuleSet {
         let dfas = [&words, &codes].map(|automaton| automaton.as_ref().map(|it| it.dfa.clone()));
         let make: MakeCaches = Box::new(move || {
             let [words, codes] = dfas.each_ref().map(|dfa| dfa.as_ref().map(DFA::create_cache));
-            Caches { words, codes, matches: Vec::new(), done: Vec::new() }
+            Caches { words, codes, matches: Vec::new(), done: Vec::new(), before: Before::default() }
         });
-        Ok(Self { rules, words, codes, beginnings, caches: Pool::new(make) })
+        let nearby = Nearby::new(&rules, entries)?;
+        Ok(Self { rules, words, codes, beginnings, nearby, caches: Pool::new(make) })
     }
 
     /// Adds what the patterns take of a text, whose tokens these are.
@@ -225,12 +234,13 @@ impl RuleSet {
                 continue;
             }
             let caches = caches.get_or_insert_with(|| self.caches.get());
-            let Caches { words, codes, matches, done } = &mut **caches;
+            let Caches { words, codes, matches, done, before } = &mut **caches;
+            before.forget();
             if let (true, Some(automaton), Some(cache)) = (begins, &self.words, words) {
-                self.try_at(automaton, cache, (matches, done), text, start, spans);
+                self.try_at(automaton, cache, (matches, done, before), text, start, spans);
             }
             if let (true, Some(automaton), Some(cache)) = (coded, &self.codes, codes) {
-                self.try_at(automaton, cache, (matches, done), text, start, spans);
+                self.try_at(automaton, cache, (matches, done, before), text, start, spans);
             }
         }
     }
@@ -239,7 +249,7 @@ impl RuleSet {
         &self,
         automaton: &Automaton,
         cache: &mut Cache,
-        (matches, done): (&mut Vec<(usize, usize)>, &mut Vec<usize>),
+        (matches, done, before): (&mut Vec<(usize, usize)>, &mut Vec<usize>, &mut Before),
         text: &str,
         start: usize,
         spans: &mut Vec<Span>,
@@ -259,10 +269,22 @@ impl RuleSet {
             if done.contains(&rule) {
                 continue;
             }
-            if let Some((start, end)) = self.rules[rule].takes(text, start, end) {
-                let Rule { entity, priority, .. } = self.rules[rule];
-                spans.push(Span { start, end, entity, priority });
-                done.push(rule);
+            let found = &self.rules[rule];
+            let Some(taken) = found.takes(text, start, end) else { continue };
+            if found.has_context && !self.nearby.has(rule, before, text, start) {
+                if found.reach_after == 0 {
+                    // Nor has a shorter match.
+                    done.push(rule);
+                    continue;
+                }
+                if !found.has_context_after(text, taken.1) {
+                    continue;
+                }
+            }
+            done.push(rule);
+            if !found.is_after_what_excludes_it(text, start) {
+                let Rule { entity, priority, .. } = *found;
+                spans.push(Span { start: taken.0, end: taken.1, entity, priority });
             }
         }
     }
@@ -294,7 +316,8 @@ impl Rule {
             before: entry.before.clone(),
             extend,
             validator,
-            context: some_words(&entry.context)?,
+            has_context: !entry.context.is_empty(),
+            context_after: if entry.reach_after > 0 { some_words(&entry.context)? } else { None },
             reach_before: entry.reach_before,
             reach_after: entry.reach_after,
             not_after: some_words(&entry.not_after)?,
@@ -302,7 +325,8 @@ impl Rule {
         })
     }
 
-    /// What is taken of a match of the pattern; `None` when the rule's other demands are not met.
+    /// What is taken of a match of the pattern; `None` when the rule's other demands on it are not met. The words
+    /// around it are not looked at.
     fn takes(&self, text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
         let bytes = text.as_bytes();
         let end = match &self.extend {
@@ -331,18 +355,18 @@ impl Rule {
         if taken >= end || !self.validator.is_none_or(|validator| validator.passes(text, taken, end)) {
             return None;
         }
-        let is_near = |words: &Words| {
-            words.are_in(text, start.saturating_sub(self.reach_before), start)
-                || (self.reach_after > 0 && words.are_in(text, end, end + self.reach_after))
-        };
-        if !self.context.as_ref().is_none_or(is_near) {
-            return None;
-        }
-        let is_after = |words: &Words| words.are_in(text, start.saturating_sub(NOT_AFTER_BYTES), start);
-        if self.not_after.as_ref().is_some_and(is_after) {
-            return None;
-        }
         Some((taken, end))
+    }
+
+    /// Whether one of its words is after a match that ends here.
+    fn has_context_after(&self, text: &str, end: usize) -> bool {
+        self.context_after.as_ref().is_some_and(|words| words.are_in(text, end, end + self.reach_after))
+    }
+
+    /// Whether one of the words that must not be there is before a match.
+    fn is_after_what_excludes_it(&self, text: &str, start: usize) -> bool {
+        let is_after = |words: &Words| words.are_in(text, start.saturating_sub(NOT_AFTER_BYTES), start);
+        self.not_after.as_ref().is_some_and(is_after)
     }
 }
 
@@ -511,6 +535,111 @@ impl Beginnings {
     }
 }
 
+/// The words that the rules want before a match, all in one automaton: many rules match a number, and all ask of
+/// the same words before it.
+struct Nearby {
+    automaton: Option<aho_corasick::AhoCorasick>,
+    /// Of each word whether it may go on, and the rules that want it.
+    words: Vec<(bool, Vec<usize>)>,
+    /// How far before a match each rule's words may be, in bytes.
+    reaches: Vec<usize>,
+    /// The furthest of them.
+    reach: usize,
+}
+
+/// What the words before a place say, looked up when a rule first asks.
+#[derive(Default)]
+struct Before {
+    is_known: bool,
+    /// The rules that have one of their words there.
+    rules: Vec<usize>,
+}
+
+impl Before {
+    /// Goes on to another place.
+    fn forget(&mut self) {
+        self.is_known = false;
+        self.rules.clear();
+    }
+}
+
+impl Nearby {
+    /// Takes the words of the rules, whose entries are among these.
+    fn new(rules: &[Rule], entries: &[RuleEntry]) -> Result<Self, RulesError> {
+        let mut numbers: HashMap<(String, bool), usize> = HashMap::new();
+        let (mut stems, mut words) = (Vec::new(), Vec::<(bool, Vec<usize>)>::new());
+        let with_pattern = entries.iter().filter(|entry| entry.pattern.is_some());
+        for (rule, entry) in with_pattern.enumerate() {
+            for word in spellings(&entry.context).ok_or_else(|| RulesError::Context(entry.name.clone()))? {
+                let number = *numbers.entry(word).or_insert_with_key(|(stem, may_go_on)| {
+                    stems.push(stem.clone());
+                    words.push((*may_go_on, Vec::new()));
+                    words.len() - 1
+                });
+                words[number].1.push(rule);
+            }
+        }
+        let reaches: Vec<usize> = rules.iter().map(|rule| rule.reach_before).collect();
+        let with_context = rules.iter().filter(|rule| rule.has_context).map(|rule| rule.reach_before);
+        let reach = with_context.max().unwrap_or(0);
+        Ok(Self { automaton: automaton_of(&stems), words, reaches, reach })
+    }
+
+    /// Whether a rule has one of its words before a place.
+    fn has(&self, rule: usize, before: &mut Before, text: &str, place: usize) -> bool {
+        if !before.is_known {
+            before.is_known = true;
+            let start = text.ceil_char_boundary(place.saturating_sub(self.reach));
+            let input = aho_corasick::Input::new(text).range(start..place);
+            for found in self.automaton.iter().flat_map(|it| it.find_overlapping_iter(input.clone())) {
+                let (may_go_on, rules) = &self.words[found.pattern().as_usize()];
+                let reaches = |rule: &usize| place - found.start() <= self.reaches[*rule];
+                if is_whole(text, found.start(), found.end(), *may_go_on) {
+                    before.rules.extend(rules.iter().copied().filter(reaches));
+                }
+            }
+        }
+        before.rules.contains(&rule)
+    }
+}
+
+/// Words as they are looked for, and whether each may go on. `None` when one is empty or not in lower case.
+fn spellings(words: &[String]) -> Option<Vec<(String, bool)>> {
+    let mut all = Vec::with_capacity(words.len());
+    for word in words {
+        let stem = word.trim_end_matches('*');
+        if stem.trim().is_empty() || stem.contains(char::is_uppercase) {
+            return None;
+        }
+        let may_go_on = word.ends_with('*');
+        all.push((stem.to_owned(), may_go_on));
+        // The automaton knows the case of ASCII alone: others are also looked for as a sentence begins.
+        let mut rest = stem.chars();
+        if let Some(first) = rest.next().filter(|first| !first.is_ascii()) {
+            let capital: String = first.to_uppercase().chain(rest).collect();
+            if capital != stem {
+                all.push((capital, may_go_on));
+            }
+        }
+    }
+    Some(all)
+}
+
+fn automaton_of(stems: &[String]) -> Option<aho_corasick::AhoCorasick> {
+    aho_corasick::AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .kind(Some(aho_corasick::AhoCorasickKind::ContiguousNFA))
+        .build(stems)
+        .ok()
+}
+
+/// Whether what stands at these bytes is a word of its own, or the beginning of one.
+fn is_whole(text: &str, start: usize, end: usize, may_go_on: bool) -> bool {
+    let stem = &text[start..end];
+    is_boundary(text[..start].chars().next_back(), stem.chars().next())
+        && (may_go_on || is_boundary(stem.chars().next_back(), text[end..].chars().next()))
+}
+
 /// Words or phrases to look for, whole; one that ends in `*` may go on.
 struct Words {
     automaton: aho_corasick::AhoCorasick,
@@ -520,29 +649,8 @@ struct Words {
 impl Words {
     /// `None` when a word is empty or not in lower case.
     fn new(words: &[String]) -> Option<Self> {
-        let stems: Vec<&str> = words.iter().map(|word| word.trim_end_matches('*')).collect();
-        if stems.iter().any(|stem| stem.trim().is_empty() || stem.contains(char::is_uppercase)) {
-            return None;
-        }
-        let mut may_go_on: Vec<bool> = words.iter().map(|word| word.ends_with('*')).collect();
-        let mut stems: Vec<String> = stems.into_iter().map(str::to_owned).collect();
-        // The automaton knows the case of ASCII alone: others are also looked for as a sentence begins.
-        for at in 0..stems.len() {
-            let mut rest = stems[at].chars();
-            if let Some(first) = rest.next().filter(|first| !first.is_ascii() && first.is_alphabetic()) {
-                let capital: String = first.to_uppercase().chain(rest).collect();
-                if capital != stems[at] {
-                    stems.push(capital);
-                    may_go_on.push(may_go_on[at]);
-                }
-            }
-        }
-        let automaton = aho_corasick::AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(aho_corasick::AhoCorasickKind::ContiguousNFA))
-            .build(&stems)
-            .ok()?;
-        Some(Self { automaton, may_go_on })
+        let (stems, may_go_on): (Vec<_>, Vec<_>) = spellings(words)?.into_iter().unzip();
+        Some(Self { automaton: automaton_of(&stems)?, may_go_on })
     }
 
     /// Whether one of them is in bytes `start..end` of a text, which are cut to its characters.
@@ -551,13 +659,8 @@ impl Words {
         let end = text.floor_char_boundary(end.min(text.len()));
         let Some(window) = text.get(start..end) else { return false };
         self.automaton.find_overlapping_iter(window).any(|found| {
-            let (from, to) = (start + found.start(), start + found.end());
-            let before = text[..from].chars().next_back();
-            let after = text[to..].chars().next();
-            let stem = &text[from..to];
-            is_boundary(before, stem.chars().next())
-                && (self.may_go_on[found.pattern().as_usize()]
-                    || is_boundary(stem.chars().next_back(), after))
+            let may_go_on = self.may_go_on[found.pattern().as_usize()];
+            is_whole(text, start + found.start(), start + found.end(), may_go_on)
         })
     }
 }

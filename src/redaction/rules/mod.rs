@@ -262,7 +262,13 @@ impl RuleSet {
         // Only a byte that makes the automaton quit is an error, and there is none.
         while automaton.dfa.try_search_overlapping_fwd(cache, &input, &mut state).is_ok() {
             let Some(found) = state.get_match() else { break };
-            matches.push((automaton.rules[found.pattern().as_usize()], found.offset()));
+            let (rule, end) = (automaton.rules[found.pattern().as_usize()], found.offset());
+            // Most matches end within a word or a number, and so are none.
+            let is_within = text.as_bytes()[end - 1].is_ascii_alphanumeric()
+                && text.as_bytes().get(end).is_some_and(u8::is_ascii_alphanumeric);
+            if !is_within || self.rules[rule].extend.is_some() {
+                matches.push((rule, end));
+            }
         }
         // They come in the order of their ends.
         for &(rule, end) in matches.iter().rev() {

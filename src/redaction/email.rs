@@ -20,6 +20,9 @@ const MAX_QUOTED_BYTES: usize = 66;
 /// The longest address in brackets, in bytes: an IPv6 one with its tag.
 const MAX_LITERAL_BYTES: usize = 64;
 
+/// What the names of images end in, none of them a top-level domain.
+const IMAGES: [&str; 6] = ["png", "jpg", "jpeg", "gif", "svg", "webp"];
+
 pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
     let mut floor = 0;
     for at in memchr_iter(b'@', text.as_bytes()) {
@@ -66,6 +69,11 @@ fn quoted_start(before: &str) -> Option<usize> {
     (inner.as_bytes()[start] == b'"' && start + 1 < inner.len()).then_some(start)
 }
 
+/// Whether a label is a density of images for screens, as in `icon@2x.png`; its dot is right before `end`.
+fn is_density(text: &str, start: usize, end: usize) -> bool {
+    matches!(text.as_bytes()[start..end], [b'1'..=b'9', b'x', b'.'])
+}
+
 /// Where the domain that begins at `from` ends: after the last label that may be a top-level one.
 fn domain_end(text: &str, from: usize) -> Option<usize> {
     if text[from..].starts_with('[') {
@@ -82,6 +90,9 @@ fn domain_end(text: &str, from: usize) -> Option<usize> {
         let starts_with_digit = label.starts_with(|c: char| c.is_ascii_digit());
         if labels == 1 {
             first_is_number = label.bytes().all(|b| b.is_ascii_digit());
+        } else if labels == 2 && is_density(text, from, start) && IMAGES.contains(&label) {
+            // `icon@2x.png` is an image.
+            return None;
         } else if labels == 2 && first_is_number && starts_with_digit {
             // `package@18.2.0-rc.one` is a version.
             return None;

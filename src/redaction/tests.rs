@@ -71,6 +71,7 @@ fn email_addresses() {
         "a@b",
         "root@localhost",
         "react@18.2.0",
+        "icon@2x.png",
         "lodash@4.17.21-rc.next",
         "x@.com",
         "x@-",

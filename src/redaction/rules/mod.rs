@@ -10,11 +10,14 @@
 //! automata are determinised as they go, without backtracking, and never look at more than
 //! [`MAX_MATCH_BYTES`] for one match: the time is linear in the length of the text.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use regex_automata::{
     Anchored, Input, MatchKind,
-    hybrid::dfa::{Cache, DFA, OverlappingState},
+    hybrid::{
+        LazyStateID,
+        dfa::{Cache, DFA},
+    },
     nfa::thompson,
     util::{pool::Pool, syntax},
 };
@@ -150,6 +153,7 @@ pub(super) struct RuleSet {
     words: Option<Automaton>,
     codes: Option<Automaton>,
     beginnings: Beginnings,
+    nearby: Nearby,
     caches: Pool<Caches, MakeCaches>,
 }
 
@@ -163,9 +167,14 @@ struct Rule {
     before: Option<String>,
     extend: Option<Box<[bool; 256]>>,
     validator: Option<Validator>,
-    context: Option<Words>,
+    /// Whether one of some words must be near.
+    has_context: bool,
+    /// How far before a match they may be, in bytes.
     reach_before: usize,
+    /// How far after it.
     reach_after: usize,
+    /// The words, where they may be after it; [`Nearby`] has those before.
+    context_after: Option<Words>,
     not_after: Option<Words>,
     /// Tried at words that begin with fixed letters, so it may be joined to what is before.
     begins_fixed: bool,
@@ -176,6 +185,8 @@ struct Automaton {
     dfa: DFA,
     /// The rule of each pattern.
     rules: Vec<usize>,
+    /// Whether its matches go on by [`RuleEntry::extend`].
+    extends: Vec<bool>,
 }
 
 /// What a thread needs to run the automata.
@@ -184,8 +195,10 @@ struct Caches {
     codes: Option<Cache>,
     /// Where patterns matched: the pattern and the end.
     matches: Vec<(usize, usize)>,
-    /// The rules that were found at a place.
+    /// The rules that were found at a place, or cannot be.
     done: Vec<usize>,
+    /// What the words before the place say.
+    before: Before,
 }
 
 impl RuleSet {
@@ -212,6 +225,7 @@ impl RuleSet {
             let patterns = if fixed.is_some() { &mut words } else { &mut codes };
             patterns.hirs.push(pattern);
             patterns.rules.push(rules.len());
+            patterns.extends.push(entry.extend.is_some());
             rules.push(Rule::new(entry, entity, fixed.is_some())?);
             for beginning in fixed.into_iter().flatten() {
                 beginnings.add(&beginning);
@@ -221,9 +235,10 @@ impl RuleSet {
         let dfas = [&words, &codes].map(|automaton| automaton.as_ref().map(|it| it.dfa.clone()));
         let make: MakeCaches = Box::new(move || {
             let [words, codes] = dfas.each_ref().map(|dfa| dfa.as_ref().map(DFA::create_cache));
-            Caches { words, codes, matches: Vec::new(), done: Vec::new() }
+            Caches { words, codes, matches: Vec::new(), done: Vec::new(), before: Before::default() }
         });
-        Ok(Self { rules, entities, words, codes, beginnings, caches: Pool::new(make) })
+        let nearby = Nearby::new(&rules, entries)?;
+        Ok(Self { rules, entities, words, codes, beginnings, nearby, caches: Pool::new(make) })
     }
 
     /// What is found, rule by rule.
@@ -243,12 +258,13 @@ impl RuleSet {
                 continue;
             }
             let caches = caches.get_or_insert_with(|| self.caches.get());
-            let Caches { words, codes, matches, done } = &mut **caches;
+            let Caches { words, codes, matches, done, before } = &mut **caches;
+            before.forget();
             if let (true, Some(automaton), Some(cache)) = (begins, &self.words, words) {
-                self.try_at(automaton, cache, (matches, done), text, start, spans);
+                self.try_at(automaton, cache, (matches, done, before), text, start, spans);
             }
             if let (true, Some(automaton), Some(cache)) = (coded, &self.codes, codes) {
-                self.try_at(automaton, cache, (matches, done), text, start, spans);
+                self.try_at(automaton, cache, (matches, done, before), text, start, spans);
             }
         }
     }
@@ -257,30 +273,87 @@ impl RuleSet {
         &self,
         automaton: &Automaton,
         cache: &mut Cache,
-        (matches, done): (&mut Vec<(usize, usize)>, &mut Vec<usize>),
+        (matches, done, before): (&mut Vec<(usize, usize)>, &mut Vec<usize>, &mut Before),
         text: &str,
         start: usize,
         spans: &mut Vec<Span>,
     ) {
         matches.clear();
         done.clear();
-        let end = text.len().min(start + MAX_MATCH_BYTES);
-        let input = Input::new(text.as_bytes()).range(start..end).anchored(Anchored::Yes);
-        let mut state = OverlappingState::start();
-        // Only a byte that makes the automaton quit is an error, and there is none.
-        while automaton.dfa.try_search_overlapping_fwd(cache, &input, &mut state).is_ok() {
-            let Some(found) = state.get_match() else { break };
-            matches.push((automaton.rules[found.pattern().as_usize()], found.offset()));
-        }
+        automaton.matches_at(cache, text.as_bytes(), start, matches);
         // They come in the order of their ends.
         for &(rule, end) in matches.iter().rev() {
             if done.contains(&rule) {
                 continue;
             }
-            if let Some((start, end)) = self.rules[rule].takes(text, start, end) {
-                let Rule { entity, priority, .. } = self.rules[rule];
-                spans.push(Span { start, end, entity, priority });
-                done.push(rule);
+            let found = &self.rules[rule];
+            let Some(taken) = found.takes(text, start, end) else { continue };
+            if found.has_context && !self.nearby.has(rule, before, text, start) {
+                if found.reach_after == 0 {
+                    // Nor has a shorter match.
+                    done.push(rule);
+                    continue;
+                }
+                if !found.has_context_after(text, taken.1) {
+                    continue;
+                }
+            }
+            done.push(rule);
+            if !found.is_after_what_excludes_it(text, start) {
+                let Rule { entity, priority, .. } = *found;
+                spans.push(Span { start: taken.0, end: taken.1, entity, priority });
+            }
+        }
+    }
+}
+
+impl Automaton {
+    /// Adds all matches that begin at a place: the rule and the end, in the order of the ends.
+    ///
+    /// This steps itself because the library's own search begins anew for each match, and most searches here
+    /// are over after three bytes.
+    fn matches_at(&self, cache: &mut Cache, bytes: &[u8], start: usize, matches: &mut Vec<(usize, usize)>) {
+        let end = bytes.len().min(start + MAX_MATCH_BYTES);
+        let input = Input::new(bytes).range(start..end).anchored(Anchored::Yes);
+        // Only a byte that makes the automaton quit, or a cache that gives up, is an error: there are none.
+        let Ok(mut state) = self.dfa.start_state_forward(cache, &input) else { return };
+        // A match shows one byte late.
+        for at in start..end {
+            let Ok(next) = self.dfa.next_state(cache, state, bytes[at]) else { return };
+            state = next;
+            if state.is_tagged() {
+                if state.is_match() {
+                    self.add_matches(cache, state, (bytes, at), matches);
+                } else if state.is_dead() || state.is_quit() {
+                    return;
+                }
+            }
+        }
+        let last = match bytes.get(end) {
+            Some(&next) => self.dfa.next_state(cache, state, next),
+            None => self.dfa.next_eoi_state(cache, state),
+        };
+        if let Ok(state) = last
+            && state.is_match()
+        {
+            self.add_matches(cache, state, (bytes, end), matches);
+        }
+    }
+
+    fn add_matches(
+        &self,
+        cache: &Cache,
+        state: LazyStateID,
+        (bytes, end): (&[u8], usize),
+        matches: &mut Vec<(usize, usize)>,
+    ) {
+        // Most matches end within a word or a number, and so are none.
+        let is_within =
+            bytes[end - 1].is_ascii_alphanumeric() && bytes.get(end).is_some_and(u8::is_ascii_alphanumeric);
+        for at in 0..self.dfa.match_len(cache, state) {
+            let pattern = self.dfa.match_pattern(cache, state, at).as_usize();
+            if !is_within || self.extends[pattern] {
+                matches.push((self.rules[pattern], end));
             }
         }
     }
@@ -312,7 +385,8 @@ impl Rule {
             before: entry.before.clone(),
             extend,
             validator,
-            context: some_words(&entry.context)?,
+            has_context: !entry.context.is_empty(),
+            context_after: if entry.reach_after > 0 { some_words(&entry.context)? } else { None },
             reach_before: entry.reach_before,
             reach_after: entry.reach_after,
             not_after: some_words(&entry.not_after)?,
@@ -320,7 +394,8 @@ impl Rule {
         })
     }
 
-    /// What is taken of a match of the pattern; `None` when the rule's other demands are not met.
+    /// What is taken of a match of the pattern; `None` when the rule's other demands on it are not met. The words
+    /// around it are not looked at.
     fn takes(&self, text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
         let bytes = text.as_bytes();
         let end = match &self.extend {
@@ -349,18 +424,18 @@ impl Rule {
         if taken >= end || !self.validator.is_none_or(|validator| validator.passes(text, taken, end)) {
             return None;
         }
-        let is_near = |words: &Words| {
-            words.are_in(text, start.saturating_sub(self.reach_before), start)
-                || (self.reach_after > 0 && words.are_in(text, end, end + self.reach_after))
-        };
-        if !self.context.as_ref().is_none_or(is_near) {
-            return None;
-        }
-        let is_after = |words: &Words| words.are_in(text, start.saturating_sub(NOT_AFTER_BYTES), start);
-        if self.not_after.as_ref().is_some_and(is_after) {
-            return None;
-        }
         Some((taken, end))
+    }
+
+    /// Whether one of its words is after a match that ends here.
+    fn has_context_after(&self, text: &str, end: usize) -> bool {
+        self.context_after.as_ref().is_some_and(|words| words.are_in(text, end, end + self.reach_after))
+    }
+
+    /// Whether one of the words that must not be there is before a match.
+    fn is_after_what_excludes_it(&self, text: &str, start: usize) -> bool {
+        let is_after = |words: &Words| words.are_in(text, start.saturating_sub(NOT_AFTER_BYTES), start);
+        self.not_after.as_ref().is_some_and(is_after)
     }
 }
 
@@ -475,6 +550,7 @@ fn beginnings_of(pattern: &Hir) -> Option<Vec<Vec<u8>>> {
 struct Patterns {
     hirs: Vec<Hir>,
     rules: Vec<usize>,
+    extends: Vec<bool>,
 }
 
 impl Patterns {
@@ -495,49 +571,160 @@ impl Patterns {
             .configure(config)
             .build_from_nfa(nfa)
             .map_err(|error| RulesError::TooLarge(error.to_string()))?;
-        Ok(Some(Automaton { dfa, rules: self.rules }))
+        Ok(Some(Automaton { dfa, rules: self.rules, extends: self.extends }))
     }
 }
 
-/// Which three letters some pattern may begin with: a set with false hits, a cache line or two of it in use.
+/// Which three bytes some pattern may begin with, whatever their case. What is no letter counts as one of a few.
 #[derive(Default)]
 struct Beginnings {
     bits: Vec<u64>,
-    any: bool,
 }
 
 impl Beginnings {
-    const BITS: usize = 1 << 13;
+    /// Of one byte.
+    const SYMBOL_BITS: usize = 5;
+    const BITS: usize = 1 << (BEGINNING_BYTES * Self::SYMBOL_BITS);
 
     fn add(&mut self, beginning: &[u8]) {
         self.bits.resize(Self::BITS / 64, 0);
-        self.any = true;
-        let mut set = |letters: [u8; BEGINNING_BYTES]| {
-            let slot = Self::slot(letters);
-            self.bits[slot / 64] |= 1 << (slot % 64);
-        };
+        let mut set = |slot: usize| self.bits[slot / 64] |= 1 << (slot % 64);
         match *beginning {
-            [a, b, c, ..] => set([a, b, c]),
+            [a, b, c, ..] => set(Self::slot([a, b, c])),
             // Whatever comes third.
-            [a, b] => (0..=u8::MAX).for_each(|c| set([a, b, c.to_ascii_lowercase()])),
+            [a, b] => (0..=u8::MAX).for_each(|c| set(Self::slot([a, b, c]))),
             _ => {}
         }
     }
 
     fn may_begin(&self, text: &[u8]) -> bool {
-        if !self.any {
-            return false;
-        }
-        let [a, b, ref rest @ ..] = *text else { return false };
-        let c = rest.first().copied().unwrap_or(0);
-        let slot = Self::slot([a, b, c].map(|b| b.to_ascii_lowercase()));
-        self.bits[slot / 64] & (1 << (slot % 64)) != 0
+        let slot = match *text {
+            [a, b, c, ..] => Self::slot([a, b, c]),
+            [a, b] => Self::slot([a, b, 0]),
+            _ => return false,
+        };
+        self.bits.get(slot / 64).is_some_and(|bits| bits & (1 << (slot % 64)) != 0)
     }
 
-    fn slot([a, b, c]: [u8; BEGINNING_BYTES]) -> usize {
-        let mixed = u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9E37_79B1);
-        (mixed >> (32 - 13)) as usize
+    fn slot(bytes: [u8; BEGINNING_BYTES]) -> usize {
+        bytes.iter().fold(0, |slot, &b| slot << Self::SYMBOL_BITS | Self::symbol(b))
     }
+
+    fn symbol(b: u8) -> usize {
+        match b {
+            b'a'..=b'z' | b'A'..=b'Z' => usize::from(b & 31),
+            b'_' => 27,
+            b'-' => 28,
+            b'0'..=b'9' => 29,
+            0x80.. => 30,
+            _ => 31,
+        }
+    }
+}
+
+/// The words that the rules want before a match, all in one automaton: many rules match a number, and all ask of
+/// the same words before it.
+struct Nearby {
+    automaton: Option<aho_corasick::AhoCorasick>,
+    /// Of each word whether it may go on, and the rules that want it.
+    words: Vec<(bool, Vec<usize>)>,
+    /// How far before a match each rule's words may be, in bytes.
+    reaches: Vec<usize>,
+    /// The furthest of them.
+    reach: usize,
+}
+
+/// What the words before a place say, looked up when a rule first asks.
+#[derive(Default)]
+struct Before {
+    is_known: bool,
+    /// The rules that have one of their words there.
+    rules: Vec<usize>,
+}
+
+impl Before {
+    /// Goes on to another place.
+    fn forget(&mut self) {
+        self.is_known = false;
+        self.rules.clear();
+    }
+}
+
+impl Nearby {
+    /// Takes the words of the rules, whose entries are among these.
+    fn new(rules: &[Rule], entries: &[RuleEntry]) -> Result<Self, RulesError> {
+        let mut numbers: HashMap<(String, bool), usize> = HashMap::new();
+        let (mut stems, mut words) = (Vec::new(), Vec::<(bool, Vec<usize>)>::new());
+        let with_pattern = entries.iter().filter(|entry| entry.pattern.is_some());
+        for (rule, entry) in with_pattern.enumerate() {
+            for word in spellings(&entry.context).ok_or_else(|| RulesError::Context(entry.name.clone()))? {
+                let number = *numbers.entry(word).or_insert_with_key(|(stem, may_go_on)| {
+                    stems.push(stem.clone());
+                    words.push((*may_go_on, Vec::new()));
+                    words.len() - 1
+                });
+                words[number].1.push(rule);
+            }
+        }
+        let reaches: Vec<usize> = rules.iter().map(|rule| rule.reach_before).collect();
+        let with_context = rules.iter().filter(|rule| rule.has_context).map(|rule| rule.reach_before);
+        let reach = with_context.max().unwrap_or(0);
+        Ok(Self { automaton: automaton_of(&stems), words, reaches, reach })
+    }
+
+    /// Whether a rule has one of its words before a place.
+    fn has(&self, rule: usize, before: &mut Before, text: &str, place: usize) -> bool {
+        if !before.is_known {
+            before.is_known = true;
+            let start = text.ceil_char_boundary(place.saturating_sub(self.reach));
+            let input = aho_corasick::Input::new(text).range(start..place);
+            for found in self.automaton.iter().flat_map(|it| it.find_overlapping_iter(input.clone())) {
+                let (may_go_on, rules) = &self.words[found.pattern().as_usize()];
+                let reaches = |rule: &usize| place - found.start() <= self.reaches[*rule];
+                if is_whole(text, found.start(), found.end(), *may_go_on) {
+                    before.rules.extend(rules.iter().copied().filter(reaches));
+                }
+            }
+        }
+        before.rules.contains(&rule)
+    }
+}
+
+/// Words as they are looked for, and whether each may go on. `None` when one is empty or not in lower case.
+fn spellings(words: &[String]) -> Option<Vec<(String, bool)>> {
+    let mut all = Vec::with_capacity(words.len());
+    for word in words {
+        let stem = word.trim_end_matches('*');
+        if stem.trim().is_empty() || stem.contains(char::is_uppercase) {
+            return None;
+        }
+        let may_go_on = word.ends_with('*');
+        all.push((stem.to_owned(), may_go_on));
+        // The automaton knows the case of ASCII alone: others are also looked for as a sentence begins.
+        let mut rest = stem.chars();
+        if let Some(first) = rest.next().filter(|first| !first.is_ascii()) {
+            let capital: String = first.to_uppercase().chain(rest).collect();
+            if capital != stem {
+                all.push((capital, may_go_on));
+            }
+        }
+    }
+    Some(all)
+}
+
+fn automaton_of(stems: &[String]) -> Option<aho_corasick::AhoCorasick> {
+    aho_corasick::AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .kind(Some(aho_corasick::AhoCorasickKind::ContiguousNFA))
+        .build(stems)
+        .ok()
+}
+
+/// Whether what stands at these bytes is a word of its own, or the beginning of one.
+fn is_whole(text: &str, start: usize, end: usize, may_go_on: bool) -> bool {
+    let stem = &text[start..end];
+    is_boundary(text[..start].chars().next_back(), stem.chars().next())
+        && (may_go_on || is_boundary(stem.chars().next_back(), text[end..].chars().next()))
 }
 
 /// Words or phrases to look for, whole; one that ends in `*` may go on.
@@ -549,29 +736,8 @@ struct Words {
 impl Words {
     /// `None` when a word is empty or not in lower case.
     fn new(words: &[String]) -> Option<Self> {
-        let stems: Vec<&str> = words.iter().map(|word| word.trim_end_matches('*')).collect();
-        if stems.iter().any(|stem| stem.trim().is_empty() || stem.contains(char::is_uppercase)) {
-            return None;
-        }
-        let mut may_go_on: Vec<bool> = words.iter().map(|word| word.ends_with('*')).collect();
-        let mut stems: Vec<String> = stems.into_iter().map(str::to_owned).collect();
-        // The automaton knows the case of ASCII alone: others are also looked for as a sentence begins.
-        for at in 0..stems.len() {
-            let mut rest = stems[at].chars();
-            if let Some(first) = rest.next().filter(|first| !first.is_ascii() && first.is_alphabetic()) {
-                let capital: String = first.to_uppercase().chain(rest).collect();
-                if capital != stems[at] {
-                    stems.push(capital);
-                    may_go_on.push(may_go_on[at]);
-                }
-            }
-        }
-        let automaton = aho_corasick::AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(aho_corasick::AhoCorasickKind::ContiguousNFA))
-            .build(&stems)
-            .ok()?;
-        Some(Self { automaton, may_go_on })
+        let (stems, may_go_on): (Vec<_>, Vec<_>) = spellings(words)?.into_iter().unzip();
+        Some(Self { automaton: automaton_of(&stems)?, may_go_on })
     }
 
     /// Whether one of them is in bytes `start..end` of a text, which are cut to its characters.
@@ -580,13 +746,8 @@ impl Words {
         let end = text.floor_char_boundary(end.min(text.len()));
         let Some(window) = text.get(start..end) else { return false };
         self.automaton.find_overlapping_iter(window).any(|found| {
-            let (from, to) = (start + found.start(), start + found.end());
-            let before = text[..from].chars().next_back();
-            let after = text[to..].chars().next();
-            let stem = &text[from..to];
-            is_boundary(before, stem.chars().next())
-                && (self.may_go_on[found.pattern().as_usize()]
-                    || is_boundary(stem.chars().next_back(), after))
+            let may_go_on = self.may_go_on[found.pattern().as_usize()];
+            is_whole(text, start + found.start(), start + found.end(), may_go_on)
         })
     }
 }

@@ -136,7 +136,9 @@ pub(super) fn bic(text: &str) -> bool {
 /// The number of an account: not all the same digit, and no year.
 pub(super) fn account(text: &str) -> bool {
     let all: Vec<u32> = digits(text).collect();
-    all.len() >= 5 && !is_uniform(&all)
+    // `2023-2024` are years.
+    let years = text.len() == 9 && text.get(4..5) == Some("-");
+    all.len() >= 6 && !years && !is_uniform(&all)
 }
 
 /// A base58 text whose last four bytes are the first of its double SHA-256: Bitcoin addresses and keys, and those

@@ -96,6 +96,14 @@ fn is_secret(text: &str) -> bool {
     if text.strip_prefix('$').is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')) {
         return false;
     }
+    // `user_password`: a name of a field.
+    if text.ends_with("_password")
+        || text.ends_with("_token")
+        || text.ends_with("_secret")
+        || text.starts_with("$2")
+    {
+        return false;
+    }
     let lower = text.to_lowercase();
     let bare = lower.trim_end_matches(['.', ',', ';', '!', '?']);
     if NONE_WORDS.contains(&bare) {

@@ -1,8 +1,14 @@
 //! Names on social networks.
 
 /// What stands where a name does in links to social networks, and is none.
-const PAGES: [&str; 54] = [
+const PAGES: [&str; 60] = [
     "home",
+    "channel",
+    "c",
+    "user",
+    "u",
+    "in",
+    "company",
     "explore",
     "search",
     "login",
@@ -76,7 +82,7 @@ pub(super) fn profile(text: &str, start: usize, end: usize) -> bool {
     let Some((before, name)) = link.rsplit_once(['/', '@', '=']) else { return false };
     let name = name.trim_start_matches(['@', '~', '$']).to_ascii_lowercase();
     let is_host = before.is_empty() || before.ends_with("https:/") || before.ends_with("http:/");
-    let is_page = PAGES.contains(&name.as_str()) && !before.ends_with("/in");
+    let is_page = PAGES.contains(&name.as_str());
     !goes_on && !begins_inside && !is_host && !is_page && name.len() >= 2
 }
 

@@ -42,7 +42,7 @@ use crate::{
         consent::{self, Consent},
         server::Health,
     },
-    pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor, TenantRules},
+    pipeline::{Credentials, KeyRing, Pipeline, PseudonymKey, Pseudonymiser, Redactor, TenantRules},
     redaction::Hasher,
     rulebook::{RulesArchive, RulesRecorder},
     spool, telemetry,
@@ -505,8 +505,8 @@ pub fn check_files(config: &Config) -> Result<PolicySet, ConfigError> {
             ConfigError::key("ingress.tls", format!("{error}{cause}"))
         })?;
     }
-    if config.pseudonym.key.is_empty() && config.pseudonym_key_file().exists() {
-        read_pseudonym_key(&config.pseudonym_key_file())?;
+    if !config.pseudonym.key.is_empty() || config.pseudonym_key_file().exists() {
+        read_pseudonym_key(config)?;
     }
     load_redactor(config, None)?;
     load_policies(config)
@@ -565,13 +565,9 @@ pub fn load_policies(config: &Config) -> Result<PolicySet, ConfigError> {
 
 /// Takes the key from the configuration, or from the key file, which is made when it is not there.
 fn load_pseudonym_key(config: &Config) -> Result<PseudonymKey, AppError> {
-    if !config.pseudonym.key.is_empty() {
-        return PseudonymKey::from_text(config.pseudonym.key.0.expose_secret())
-            .map_err(|error| ConfigError::key("pseudonym.key", error.to_string()).into());
-    }
     let path = config.pseudonym_key_file();
-    if path.exists() {
-        return Ok(read_pseudonym_key(&path)?);
+    if !config.pseudonym.key.is_empty() || path.exists() {
+        return Ok(read_pseudonym_key(config)?);
     }
     let failed = |source| AppError::File { path: path.clone(), source };
     let key = PseudonymKey::generate()
@@ -584,13 +580,30 @@ fn load_pseudonym_key(config: &Config) -> Result<PseudonymKey, AppError> {
     Ok(key)
 }
 
-fn read_pseudonym_key(path: &Path) -> Result<PseudonymKey, ConfigError> {
+/// The one key that a collector takes.
+fn read_pseudonym_key(config: &Config) -> Result<PseudonymKey, ConfigError> {
+    read_key_ring(config)?.into_only().map_err(|error| {
+        let key = if config.pseudonym.key.is_empty() { "pseudonym.key_file" } else { "pseudonym.key" };
+        ConfigError::key(key, error.to_string())
+    })
+}
+
+/// Reads the keys of the configuration, or else those of the key file.
+///
+/// # Errors
+/// They are not keys, or the file cannot be read or can be read by everyone.
+pub fn read_key_ring(config: &Config) -> Result<KeyRing, ConfigError> {
+    if !config.pseudonym.key.is_empty() {
+        return KeyRing::from_text(config.pseudonym.key.0.expose_secret())
+            .map_err(|error| ConfigError::key("pseudonym.key", error.to_string()));
+    }
+    let path = &config.pseudonym_key_file();
     let unusable =
         |what: String| ConfigError::key("pseudonym.key_file", format!("{}: {what}", path.display()));
     let text = fs::read_to_string(path).map(zeroize::Zeroizing::new);
     let text = text.map_err(|error| unusable(format!("cannot be read: {error}")))?;
     refuse_readable_by_others(path)?;
-    PseudonymKey::from_text(&text).map_err(|error| unusable(error.to_string()))
+    KeyRing::from_text(&text).map_err(|error| unusable(error.to_string()))
 }
 
 /// Whoever reads the key can tell who is behind a pseudonym.

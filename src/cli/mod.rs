@@ -20,6 +20,7 @@ mod dev;
 mod endpoints;
 mod local;
 mod migrate;
+mod pseudonyms;
 mod redact;
 mod redaction;
 mod serve;
@@ -109,6 +110,9 @@ enum Command {
     /// Look into the spool
     #[command(subcommand)]
     Spool(spool::Command),
+    /// Make keys of pseudonyms, and list the ids of those in use
+    #[command(subcommand)]
+    Pseudonyms(pseudonyms::Command),
     /// Print the effective configuration, secrets hidden, and explain the policy
     CheckConfig,
     /// The local ClickHouse's process; started by `dev`, `demo` and the tests
@@ -187,10 +191,14 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         let caller = consent::Caller::new(cli.options.grpc_addr, cli.options.data_dir);
         return runtime()?.block_on(consent::run(caller, command));
     }
+    if let Command::Pseudonyms(pseudonyms::Command::Generate { out }) = cli.command {
+        return pseudonyms::generate(out);
+    }
     let mut config = cli.options.load()?;
     match cli.command {
         Command::CheckConfig => check_config::run(&config),
         Command::Redact(command) => redact::run(config, &command),
+        Command::Pseudonyms(pseudonyms::Command::List) => pseudonyms::list(&config),
         Command::Spool(command) => spool::run(&config, &command),
         Command::Serve => {
             telemetry::start_logging(&config.telemetry)?;
@@ -216,7 +224,9 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             telemetry::start_logging(&config.telemetry)?;
             runtime()?.block_on(redaction::run(&config, &command))
         }
-        Command::Consent(_) | Command::ClickhouseLocalServer { .. } => unreachable!("handled above"),
+        Command::Consent(_) | Command::Pseudonyms(_) | Command::ClickhouseLocalServer { .. } => {
+            unreachable!("handled above")
+        }
     }
 }
 

@@ -84,13 +84,15 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is not TOML.
-    #[error("the configuration file {path} is not TOML: {source}")]
+    /// The file is not TOML. The line is not repeated: it may hold a key or a password.
+    #[error("the configuration file {path} is not TOML: line {line}: {message}")]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
+        /// Where, from 1.
+        line: usize,
+        /// Why.
+        message: String,
     },
     /// A key has a value that it cannot have.
     #[error("{key}: {message}")]
@@ -147,9 +149,10 @@ impl Config {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-                toml::from_str(&text).map_err(|source| ConfigError::Syntax {
+                toml::from_str(&text).map_err(|error| ConfigError::Syntax {
                     path: path.to_owned(),
-                    source: Box::new(source),
+                    line: line_of(&text, &error),
+                    message: error.message().to_owned(),
                 })?
             }
         };
@@ -220,7 +223,7 @@ impl Config {
             ));
         }
         if !self.pseudonym.key.is_empty() {
-            pipeline::PseudonymKey::from_text(self.pseudonym.key.0.expose_secret())
+            pipeline::KeyRing::from_text(self.pseudonym.key.0.expose_secret())
                 .map_err(|error| ConfigError::key("pseudonym.key", error.to_string()))?;
         }
         EnvFilter::try_new(&self.telemetry.log)
@@ -462,6 +465,12 @@ impl Config {
             query_timeout: self.clickhouse.query_timeout.0,
         }
     }
+}
+
+/// The line, from 1, on which a text stops being TOML.
+fn line_of(text: &str, error: &toml::de::Error) -> usize {
+    let start = error.span().map_or(0, |span| span.start);
+    1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count()
 }
 
 /// `ASSENT_SECTION__KEY` as `section.key`. A variable without `__` belongs to a flag.

@@ -147,7 +147,7 @@ pub struct Pseudonym {
     /// The key file; `DATA_DIR/keys/pseudonym.key` when not given. Made with mode 0600 when it does
     /// not exist. Collectors that share a ClickHouse must share the key.
     pub key_file: Option<PathBuf>,
-    /// The key itself, in the key file's form; best given by `ASSENT_PSEUDONYM__KEY`.
+    /// The key itself, in the key file's form (one key; several are refused); best given by `ASSENT_PSEUDONYM__KEY`.
     pub key: Secret,
 }
 

@@ -20,7 +20,7 @@ pub mod tag;
 pub mod validate;
 
 pub use authenticate::{AuthError, Credentials, CredentialsError, TenantKeys};
-pub use pseudonymise::{KeyError, PseudonymKey, Pseudonymiser};
+pub use pseudonymise::{KeyError, KeyRing, PseudonymKey, Pseudonymiser, RingError};
 pub use redact::{RULES_VERSION, Redactor, RedactorError, RulesRecord, TenantRules, TenantRulesError};
 pub use tag::{ConsentFacts, ConsentView, Decide};
 pub use validate::{Limits, RejectionReason, Validator, Violation};

@@ -19,6 +19,10 @@ use crate::{
     redaction::Author,
 };
 
+mod key_ring;
+
+pub use key_ring::{KeyRing, RingError};
+
 /// The first word of the text form.
 const TEXT_TAG: &str = "assent-pseudonym-v1";
 /// What a key's id is the HMAC of.
@@ -84,7 +88,11 @@ impl PseudonymKey {
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         let hex = Zeroizing::new(hex_of(&*self.key));
-        Zeroizing::new(format!("{TEXT_TAG} {} {}\n", self.id, *hex))
+        let parts = [TEXT_TAG, " ", &self.id, " ", &hex, "\n"];
+        // At its full size from the start: a text that grows leaves copies behind that nobody wipes.
+        let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
+        parts.iter().for_each(|part| text.push_str(part));
+        text
     }
 
     /// A key for another purpose, from which this one cannot be told.
@@ -109,7 +117,7 @@ impl fmt::Debug for PseudonymKey {
     }
 }
 
-/// The stage. It holds one key; a ring of keys with rotation will take its place.
+/// The stage. It holds one key.
 pub struct Pseudonymiser {
     key_id: Arc<str>,
     /// The key expanded for HMAC. `ring` has no way to wipe it, so it lives as long as the process.
@@ -179,11 +187,12 @@ impl fmt::Debug for Pseudonymiser {
 
 pub(super) fn hex_of(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
-        .map(char::from)
-        .collect()
+    // At its full size from the start, since it may be a key's.
+    let mut hex = String::with_capacity(2 * bytes.len());
+    hex.extend(
+        bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from),
+    );
+    hex
 }
 
 /// Reads 64 hexadecimal digits, in any case.

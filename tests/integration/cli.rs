@@ -137,3 +137,79 @@ async fn a_taken_port_is_told_with_the_flag_that_changes_it() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains(&addr) && said.contains("--grpc-addr"), "{said}");
 }
+
+#[tokio::test]
+async fn keys_of_pseudonyms_are_made_once_and_shown_by_id_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let database = Database::new().await;
+    let setup = Setup::new(&database);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (key_file, config) = (path("pseudonym.key"), path("assent.toml"));
+
+    let made = run(&setup, &["pseudonyms", "generate", "--out", &key_file]);
+    assert!(made.status.success(), "{made:?}");
+    let text = std::fs::read_to_string(&key_file).unwrap();
+    let words: Vec<_> = text.split_whitespace().collect();
+    let (id, secret) = (words[1], words[2]);
+    assert_eq!(stdout(&made).trim(), id);
+    assert_eq!(std::fs::metadata(&key_file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // A key is never lost to a second one.
+    let again = run(&setup, &["pseudonyms", "generate", "--out", &key_file]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    assert_eq!(std::fs::read_to_string(&key_file).unwrap(), text);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+
+    let printed = stdout(&run(&setup, &["pseudonyms", "generate"]));
+    assert!(printed.starts_with("assent-pseudonym-v1 ") && printed.lines().count() == 1);
+    assert_ne!(printed, text);
+
+    // A ring can be listed, from a file and from the environment, but no collector takes it.
+    let ring = format!("{text}{printed}");
+    std::fs::write(&key_file, &ring).unwrap();
+    std::fs::write(&config, format!("[pseudonym]\nkey_file = \"{key_file}\"\n")).unwrap();
+    let other = printed.split_whitespace().nth(1).unwrap();
+    let in_env =
+        |arguments: &[&str]| setup.command(arguments).env("ASSENT_PSEUDONYM__KEY", &ring).output().unwrap();
+    let of_file = ["--config", &config];
+    let mut all = Vec::new();
+    for listed in
+        [run(&setup, &[&["pseudonyms", "list"], &of_file[..]].concat()), in_env(&["pseudonyms", "list"])]
+    {
+        assert_eq!(stdout(&listed), format!("{id} current\n{other}\n"), "{listed:?}");
+        all.push(listed);
+    }
+    for subcommand in ["check-config", "serve"] {
+        let refusals = [
+            (run(&setup, &[&[subcommand, "--log", "trace"], &of_file[..]].concat()), "pseudonym.key_file"),
+            (in_env(&[subcommand, "--log", "trace"]), "pseudonym.key"),
+        ];
+        for (refused, key) in refusals {
+            assert_eq!(refused.status.code(), Some(64), "{subcommand}");
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(said.contains(key) && said.contains("2 pseudonym keys"), "{said}");
+            all.push(refused);
+        }
+    }
+    // Broken in any way, a configuration with the key in it does not come back in the error.
+    for broken in [
+        format!("[pseudonym]\nkey = \"{}\n", text.trim()),
+        format!("[pseudonym]\nkey = {}\n", text.trim()),
+        format!("[pseudonym]\nkey = [\"{}\"]\n", text.trim()),
+        format!("[pseudonym]\nkye = \"{}\"\n", text.trim()),
+        format!("[pseudonym]\nkey = \"{} more\"\n", text.trim()),
+    ] {
+        std::fs::write(&config, broken).unwrap();
+        let refused = run(&setup, &[&["check-config"], &of_file[..]].concat());
+        assert_eq!(refused.status.code(), Some(64));
+        all.push(refused);
+    }
+    for output in all {
+        for bytes in [output.stdout, output.stderr] {
+            let said = String::from_utf8_lossy(&bytes).into_owned();
+            assert!(!said.contains(&secret[..12]), "a key was printed");
+        }
+    }
+}

@@ -88,47 +88,35 @@ pub(super) fn tokenise(text: &str, tokens: &mut Vec<Token>) {
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(&b) = bytes.get(at) {
-        let class = CLASSES[usize::from(b)];
-        if class == 0 {
+        if CLASSES[usize::from(b)] == 0 {
             at += 1;
-        } else if class == BEYOND_ASCII {
-            let c = char_at(text, at);
-            if is_address_letter(c) {
-                at = token(text, at, tokens);
-            } else {
-                at += c.len_utf8();
-            }
-        } else {
-            at = token(text, at, tokens);
+            continue;
         }
+        let (class, next) = symbol(text, at);
+        at = if class == 0 { next } else { token(text, at, tokens) };
     }
 }
 
 /// Adds the token that begins at `start`; gives where it ends.
 fn token(text: &str, start: usize, tokens: &mut Vec<Token>) -> usize {
     let bytes = text.as_bytes();
-    let (mut seen, mut first) = (0, 0);
-    let mut at = start;
-    while let Some(&b) = bytes.get(at) {
-        let mut class = CLASSES[usize::from(b)];
-        let mut len = 1;
+    let (first, mut at) = symbol(text, start);
+    let mut seen = 0;
+    loop {
+        // Most of every text in ASCII is this loop.
+        while let Some(&b) = bytes.get(at) {
+            let class = CLASSES[usize::from(b)];
+            if class & (LOWER | UPPER | DIGIT) == 0 {
+                break;
+            }
+            seen |= class;
+            at += 1;
+        }
+        let (class, next) = if at < bytes.len() { symbol(text, at) } else { (0, at) };
         if class == 0 {
             break;
         }
-        if class == BEYOND_ASCII {
-            let c = char_at(text, at);
-            if !is_address_letter(c) {
-                break;
-            }
-            len = c.len_utf8();
-            class = if c.is_uppercase() { UPPER } else { LOWER };
-        }
-        if at == start {
-            first = class;
-        } else {
-            seen |= class;
-        }
-        at += len;
+        (seen, at) = (seen | class, next);
     }
     let all = seen | first;
     let kind = match (all & DIGIT != 0, all & (UPPER | LOWER) != 0) {
@@ -146,6 +134,22 @@ fn token(text: &str, start: usize, tokens: &mut Vec<Token>) -> usize {
         tokens.push(Token { start, end, kind, case });
     }
     at
+}
+
+/// What the character at a place is, 0 if it is in no token, and where the next begins.
+fn symbol(text: &str, at: usize) -> (u8, usize) {
+    match CLASSES[usize::from(text.as_bytes()[at])] {
+        BEYOND_ASCII => {
+            let c = char_at(text, at);
+            let class = match (is_address_letter(c), c.is_uppercase()) {
+                (false, _) => 0,
+                (true, true) => UPPER,
+                (true, false) => LOWER,
+            };
+            (class, at + c.len_utf8())
+        }
+        class => (class, at + 1),
+    }
 }
 
 fn char_at(text: &str, at: usize) -> char {

@@ -41,7 +41,14 @@ const CLUE_WORDS: usize = 10;
 pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
     let mut taken = 0;
     let mut at = 0;
+    let mut last_number = None;
     while at < words.len() {
+        if words.get(at).is_some_and(|token| token.kind != Kind::Word) {
+            last_number = Some(at);
+        } else if !may_begin(words, at, last_number) {
+            at += 1;
+            continue;
+        }
         let Some((start, end)) = core_at(words, at) else {
             at += 1;
             continue;
@@ -55,6 +62,17 @@ pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
         taken = end;
         at = end.max(at + 1);
     }
+}
+
+/// Whether a word is looked at: the fewest are.
+fn may_begin(words: &Words<'_>, at: usize, last_number: Option<usize>) -> bool {
+    let class = words.class(at);
+    if class.is(Class::BOX) {
+        return true;
+    }
+    let has_digit = |at: usize| words.get(at).is_some_and(|token| token.kind != Kind::Word);
+    let is_near_number = last_number.is_some_and(|last| at - last <= MAX_NAME_WORDS) || has_digit(at + 1) || has_digit(at + 2);
+    is_near_number || class.is(Class::STREET_AFTER.or(Class::STREET_BEFORE)) && words.case(at) != Case::Lower
 }
 
 /// What makes an address, if a word there does: its first token and where it ends.

@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, f"{ROOT}/py/x/faker")
 
 OTHER = str.maketrans({"ß": "ss", "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th",
-                       "ı": "i", "ħ": "h", "ŋ": "n", "ĸ": "k", "ŧ": "t", "ŀ": "l", "ſ": "s"})
+                       "ı": "i", "ħ": "h", "ŋ": "n", "ĸ": "k", "ŧ": "t", "ŀ": "l", "ſ": "s", "ς": "σ"})
 
 
 def fold(word):

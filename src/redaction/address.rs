@@ -19,20 +19,46 @@ const MAX_CITY_WORDS: usize = 8;
 
 /// Streets in one word end so: `Hauptstraße`, `Keizersgracht`.
 const STREET_ENDINGS: [&str; 29] = [
-    "straße", "strasse", "str", "gasse", "weg", "allee", "platz", "damm", "ring", "ufer", "steig", "gatan", "vägen", "vagen", "gränd", "vej", "gade",
-    "veien", "vegen", "gata", "straat", "laan", "plein", "kade", "dijk", "gracht", "katu", "tie", "kuja",
+    "straße", "strasse", "str", "gasse", "weg", "allee", "platz", "damm", "ring", "ufer", "steig", "gatan",
+    "vägen", "vagen", "gränd", "vej", "gade", "veien", "vegen", "gata", "straat", "laan", "plein", "kade",
+    "dijk", "gracht", "katu", "tie", "kuja",
 ];
 /// States of the USA and its territories, provinces of Canada and states of Australia, as in addresses.
 const STATES: [&str; 76] = [
-    "AL", "AK", "AZ", "AR", "CA", "CO", "CT", "DE", "FL", "GA", "HI", "ID", "IL", "IN", "IA", "KS", "KY", "LA", "ME", "MD", "MA", "MI", "MN",
-    "MS", "MO", "MT", "NE", "NV", "NH", "NJ", "NM", "NY", "NC", "ND", "OH", "OK", "OR", "PA", "RI", "SC", "SD", "TN", "TX", "UT", "VT", "VA",
-    "WA", "WV", "WI", "WY", "DC", "PR", "VI", "GU", "AS", "MP", "AB", "BC", "MB", "NB", "NL", "NS", "NT", "NU", "ON", "PE", "QC", "SK", "YT",
-    "NSW", "VIC", "QLD", "TAS", "ACT", "AE", "AP",
+    "AL", "AK", "AZ", "AR", "CA", "CO", "CT", "DE", "FL", "GA", "HI", "ID", "IL", "IN", "IA", "KS", "KY",
+    "LA", "ME", "MD", "MA", "MI", "MN", "MS", "MO", "MT", "NE", "NV", "NH", "NJ", "NM", "NY", "NC", "ND",
+    "OH", "OK", "OR", "PA", "RI", "SC", "SD", "TN", "TX", "UT", "VT", "VA", "WA", "WV", "WI", "WY", "DC",
+    "PR", "VI", "GU", "AS", "MP", "AB", "BC", "MB", "NB", "NL", "NS", "NT", "NU", "ON", "PE", "QC", "SK",
+    "YT", "NSW", "VIC", "QLD", "TAS", "ACT", "AE", "AP",
 ];
 /// Words before an address, near enough that a weak form of one is meant.
 const CLUES: [&str; 26] = [
-    "address", "addresses", "live", "lives", "living", "ship", "shipped", "deliver", "delivered", "send", "sent", "taxi", "meet", "adresse", "wohne",
-    "wohnt", "anschrift", "dirección", "direccion", "indirizzo", "endereço", "adres", "adress", "habite", "vivo", "abito",
+    "address",
+    "addresses",
+    "live",
+    "lives",
+    "living",
+    "ship",
+    "shipped",
+    "deliver",
+    "delivered",
+    "send",
+    "sent",
+    "taxi",
+    "meet",
+    "adresse",
+    "wohne",
+    "wohnt",
+    "anschrift",
+    "dirección",
+    "direccion",
+    "indirizzo",
+    "endereço",
+    "adres",
+    "adress",
+    "habite",
+    "vivo",
+    "abito",
 ];
 /// How far back a clue is looked for, in words.
 const CLUE_WORDS: usize = 10;
@@ -57,7 +83,12 @@ pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
         let end = after(words, end);
         addressee(words, start, taken, spans);
         if let (Some(first), Some(last)) = (words.get(start), words.get(end - 1)) {
-            spans.push(Span { start: first.start(), end: last.end(), entity: Entity::ADDRESS, priority: Span::ADDRESS });
+            spans.push(Span {
+                start: first.start(),
+                end: last.end(),
+                entity: Entity::ADDRESS,
+                priority: Span::ADDRESS,
+            });
         }
         taken = end;
         at = end.max(at + 1);
@@ -71,7 +102,8 @@ fn may_begin(words: &Words<'_>, at: usize, last_number: Option<usize>) -> bool {
         return true;
     }
     let has_digit = |at: usize| words.get(at).is_some_and(|token| token.kind != Kind::Word);
-    let is_near_number = last_number.is_some_and(|last| at - last <= MAX_NAME_WORDS) || has_digit(at + 1) || has_digit(at + 2);
+    let is_near_number =
+        last_number.is_some_and(|last| at - last <= MAX_NAME_WORDS) || has_digit(at + 1) || has_digit(at + 2);
     is_near_number || class.is(Class::STREET_AFTER.or(Class::STREET_BEFORE)) && words.case(at) != Case::Lower
 }
 
@@ -95,8 +127,7 @@ fn core_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             if !(has_number || is_street && token.case != Case::Lower) || words.is_in_code(at) {
                 return None;
             }
-            None
-                .or_else(|| class.is(Class::STREET_AFTER).then(|| street_word_after(words, at)).flatten())
+            None.or_else(|| class.is(Class::STREET_AFTER).then(|| street_word_after(words, at)).flatten())
                 .or_else(|| class.is(Class::STREET_BEFORE).then(|| street_word_before(words, at)).flatten())
                 .or_else(|| street_in_one(words, at))
                 .or_else(|| city_state_zip(words, at))
@@ -117,7 +148,9 @@ fn is_house_number(words: &Words<'_>, at: usize) -> bool {
         Kind::Number => token.len() <= 5,
         Kind::Mixed => {
             let word = words.word(at);
-            token.len() <= 5 && word.starts_with(|c: char| c.is_ascii_digit()) && word.bytes().filter(u8::is_ascii_alphabetic).count() == 1
+            token.len() <= 5
+                && word.starts_with(|c: char| c.is_ascii_digit())
+                && word.bytes().filter(u8::is_ascii_alphabetic).count() == 1
         }
         Kind::Word => false,
     })
@@ -126,12 +159,16 @@ fn is_house_number(words: &Words<'_>, at: usize) -> bool {
 /// Whether a token can be a part of the name of a street.
 fn is_name_word(words: &Words<'_>, at: usize) -> bool {
     let is_unit = words.is(at, Class::UNIT) && words.get(at + 1).is_some_and(|next| next.kind != Kind::Word);
-    words.get(at).is_some_and(|token| token.kind == Kind::Word) && !is_unit && !words.is_in_code(at) && (words.is_capital(at) || is_lower_name_word(words, at))
+    words.get(at).is_some_and(|token| token.kind == Kind::Word)
+        && !is_unit
+        && !words.is_in_code(at)
+        && (words.is_capital(at) || is_lower_name_word(words, at))
 }
 
 /// The same in a text without capitals: anything that is no word of a sentence.
 fn is_lower_name_word(words: &Words<'_>, at: usize) -> bool {
-    words.no_capitals && (!words.is(at, Class::WORD) || words.is(at, Class::GIVEN.or(Class::SURNAME).or(Class::PARTICLE)))
+    words.no_capitals
+        && (!words.is(at, Class::WORD) || words.is(at, Class::GIVEN.or(Class::SURNAME).or(Class::PARTICLE)))
 }
 
 /// Where the words of a name end, at most `most` of them, particles between them included.
@@ -141,7 +178,10 @@ fn name_end(words: &Words<'_>, start: usize, most: usize) -> usize {
         if end > start && !matches!(words.gap_after(end - 1), " " | "-" | "'" | "’" | ". " | "." | "  ") {
             break;
         }
-        if end > start && words.gap_after(end - 1).starts_with('.') && words.word(end - 1).chars().nth(5).is_some() {
+        if end > start
+            && words.gap_after(end - 1).starts_with('.')
+            && words.word(end - 1).chars().nth(5).is_some()
+        {
             break;
         }
         if is_name_word(words, end) {
@@ -150,10 +190,19 @@ fn name_end(words: &Words<'_>, start: usize, most: usize) -> usize {
         }
         // "Calle de la Paz"
         let mut particles = end;
-        while particles < end + 3 && (words.is(particles, Class::PARTICLE) || words.is_one_of(particles, &["a", "e", "y", "i", "und", "of", "the", "d", "l", "u", "upon"])) && !words.is_capital(particles) {
+        while particles < end + 3
+            && (words.is(particles, Class::PARTICLE)
+                || words
+                    .is_one_of(particles, &["a", "e", "y", "i", "und", "of", "the", "d", "l", "u", "upon"]))
+            && !words.is_capital(particles)
+        {
             particles += 1;
         }
-        if particles == end || end == start && !words.is(end, Class::PARTICLE) || !is_name_word(words, particles) || !matches!(words.gap_before(particles), " " | "'" | "’") {
+        if particles == end
+            || end == start && !words.is(end, Class::PARTICLE)
+            || !is_name_word(words, particles)
+            || !matches!(words.gap_before(particles), " " | "'" | "’")
+        {
             break;
         }
         end = particles + 1;
@@ -163,8 +212,20 @@ fn name_end(words: &Words<'_>, start: usize, most: usize) -> usize {
 
 /// "Rue Victor Hugo 12", and "12 Rue …", where the number comes before.
 fn street_word_before(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
-    let is_numbered = at > 0 && is_house_number(words, at - 1) && !(at > 1 && words.is_number(at - 2) && words.is_number(at - 1) && at > 2 && words.is_number(at - 3));
-    if !(words.is_capital(at) || words.no_capitals || is_numbered) {
+    let is_numbered = at > 0
+        && is_house_number(words, at - 1)
+        && !(at > 1
+            && words.is_number(at - 2)
+            && words.is_number(at - 1)
+            && at > 2
+            && words.is_number(at - 3));
+    // "12 bis rue …"
+    let is_bis =
+        at > 1 && words.is_one_of(at - 1, &["bis", "ter", "quater"]) && is_house_number(words, at - 2);
+    let is_small_word = !words
+        .is_one_of(at, &["via", "place", "route", "cours", "plaza", "al", "c", "r", "av"])
+        && words.is_capital(at + 1);
+    if !(words.is_capital(at) || words.no_capitals || is_numbered || is_bis || is_small_word) {
         return None;
     }
     let name = at + 1;
@@ -178,8 +239,9 @@ fn street_word_before(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     }
     let number = number_after(words, end);
     match number {
-        Some(end) => Some((at, end)),
+        Some(end) => Some((if is_bis { at - 2 } else { at }, end)),
         None if numbered_before => Some((at - 1, end)),
+        None if is_bis => Some((at - 2, end)),
         None => None,
     }
 }
@@ -187,18 +249,46 @@ fn street_word_before(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 /// Where the number of a house after a street ends.
 fn number_after(words: &Words<'_>, end: usize) -> Option<usize> {
     let gap = words.gap_after(end - 1);
-    let is_number_sign = words.is_one_of(end, &["n", "nr", "no", "nº", "n°", "num", "núm", "č", "numero", "número"]) && matches!(gap, " " | ", ");
+    let is_number_sign = words
+        .is_one_of(end, &["n", "nr", "no", "nº", "n°", "num", "núm", "č", "numero", "número"])
+        && matches!(gap, " " | ", ");
     let number = if is_number_sign { end + 1 } else { end };
     let gap = words.gap_before(number);
-    let is_near = matches!(gap, " " | ", " | ". " | "  " | ": " | " #" | ", #" | "º " | "° " | ".º " | " n° " | ", n° " | " nº " | ", nº ");
-    if !is_near || !is_house_number(words, number) || words.get(number)?.len() > 4 && !words.is_number(number) {
+    let is_near = matches!(
+        gap,
+        " " | ", "
+            | ". "
+            | "  "
+            | ": "
+            | " #"
+            | ", #"
+            | "º "
+            | "° "
+            | ".º "
+            | " n° "
+            | ", n° "
+            | " nº "
+            | ", nº "
+    );
+    // "Rue Royale, 75001 Paris"
+    let is_postcode = gap == ", " && token_len(words, number) >= 4 && words.is_capital(number + 1);
+    if !is_near
+        || is_postcode
+        || !is_house_number(words, number)
+        || words.get(number)?.len() > 4 && !words.is_number(number)
+    {
         return None;
     }
     // "12/3", "12-14"
     let mut end = number + 1;
     if matches!(words.gap_after(number), "/" | "-" | "–") && is_house_number(words, end) {
         end += 1;
-    } else if words.gap_after(number) == " " && words.word(end).len() == 1 && words.get(end).is_some_and(|token| token.kind == Kind::Word) && !words.is_one_of(end, &["a", "i", "o", "e", "y", "u"]) && words.gap_after(end) != "." {
+    } else if words.gap_after(number) == " "
+        && words.word(end).len() == 1
+        && words.get(end).is_some_and(|token| token.kind == Kind::Word)
+        && !words.is_one_of(end, &["a", "i", "o", "e", "y", "u"])
+        && words.gap_after(end) != "."
+    {
         end += 1;
     }
     Some(end)
@@ -210,27 +300,65 @@ fn street_word_after(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     if words.get(at)?.len() == 1 && !words.gap_after(at).starts_with('.') {
         return None;
     }
-    if !matches!(gap, " " | "-" | "  ") || !is_name_word(words, at.checked_sub(1)?) && !is_ordinal(words, at - 1) {
+    // "5th Avenue", "St. John's Road"
+    let is_of_name = |at: usize| {
+        is_name_word(words, at)
+            || is_ordinal(words, at)
+            || words.word(at) == "s" && matches!(words.gap_before(at), "'" | "’")
+    };
+    if !matches!(gap, " " | "-" | "  ") || !is_of_name(at.checked_sub(1)?) {
         return None;
     }
     let mut start = at - 1;
-    while start > 0 && at - start < MAX_NAME_WORDS && matches!(words.gap_before(start), " " | "-" | "'" | ". " | "  ") && (is_name_word(words, start - 1) || is_ordinal(words, start - 1)) && !(words.begins_sentence(start) && words.gap_before(start) == ". " && words.word(start - 1).len() > 2) {
+    while start > 0
+        && at - start < MAX_NAME_WORDS
+        && matches!(words.gap_before(start), " " | "-" | "'" | "’" | ". " | "  ")
+        && is_of_name(start - 1)
+        && !(words.begins_sentence(start)
+            && words.gap_before(start) == ". "
+            && words.word(start - 1).len() > 2)
+    {
         start -= 1;
     }
-    let numbered = start > 0 && is_house_number(words, start - 1) && matches!(words.gap_before(start), " " | ", " | "  ");
+    let numbered = start > 0
+        && is_house_number(words, start - 1)
+        && matches!(words.gap_before(start), " " | ", " | "  ");
     if numbered && (words.is_capital(at) || words.no_capitals) && !is_amount(words, start - 1) {
         return Some((start - 1, at + 1));
     }
     if let Some(end) = number_after(words, at + 1)
-        && (words.is_capital(at) || words.no_capitals || words.word(at).len() > 2 && !words.is(at, Class::WORD) || words.is_one_of(at, &["utca", "út", "tér", "ulica", "u"]))
+        && (words.is_capital(at)
+            || words.no_capitals
+            || words.word(at).len() > 2 && !words.is(at, Class::WORD)
+            || words.is_one_of(at, &["utca", "út", "tér", "ulica", "u"]))
         && matches!(words.gap_after(at), " " | ". ")
+        && !(start + 1 == at && words.is(start, Class::PARTICLE))
     {
         return Some((trimmed(words, start, at), end));
     }
-    let surely = ["street", "avenue", "road", "lane", "boulevard", "drive", "ave", "rd", "blvd", "straße", "strasse", "utca"];
+    let surely = [
+        "street",
+        "avenue",
+        "road",
+        "lane",
+        "boulevard",
+        "drive",
+        "ave",
+        "rd",
+        "blvd",
+        "straße",
+        "strasse",
+        "utca",
+    ];
     let name = words.class(at - 1);
-    let is_named = name.is(Class::GIVEN.or(Class::SURNAME)) && !name.is(Class::WORD.or(Class::PROPER)) || name == Class::UNKNOWN;
-    if words.is_capital(at) && words.is_capital(at - 1) && words.is_one_of(at, &surely) && is_named && words.get(at - 1)?.len() > 3 {
+    let is_named = name.is(Class::GIVEN.or(Class::SURNAME)) && !name.is(Class::WORD.or(Class::PROPER))
+        || name == Class::UNKNOWN;
+    if words.is_capital(at)
+        && words.is_capital(at - 1)
+        && words.is_one_of(at, &surely)
+        && is_named
+        && words.get(at - 1)?.len() > 3
+    {
         return Some((trimmed(words, start, at), at + 1));
     }
     None
@@ -245,7 +373,9 @@ fn trimmed(words: &Words<'_>, start: usize, last: usize) -> usize {
 /// `5th`, `42nd`.
 fn is_ordinal(words: &Words<'_>, at: usize) -> bool {
     let word = words.word(at);
-    word.len() <= 5 && word.starts_with(|c: char| c.is_ascii_digit()) && ["th", "st", "nd", "rd"].iter().any(|end| word.to_ascii_lowercase().ends_with(end))
+    word.len() <= 5
+        && word.starts_with(|c: char| c.is_ascii_digit())
+        && ["th", "st", "nd", "rd"].iter().any(|end| word.to_ascii_lowercase().ends_with(end))
 }
 
 /// Whether a number is a price or a part of a date or a version.
@@ -268,27 +398,45 @@ fn street_in_one(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let is_sure = ending.len() > 4 && !matches!(*ending, "platz" | "allee");
     // "Anweg 2" is hardly anything, and "Ordering 5" is a word.
     let may_be = words.is_capital(at) || is_sure || words.no_capitals;
-    if !may_be || words.is(at, Class::WORD) && !is_sure || words.begins_sentence(at) && !is_sure && words.is(at, Class::WORD) {
+    if !may_be
+        || words.is(at, Class::WORD) && !is_sure
+        || words.begins_sentence(at) && !is_sure && words.is(at, Class::WORD)
+    {
         return None;
     }
-    let is_of_name = |at: usize| words.is_capital(at) && (!words.is(at, Class::WORD) || words.is(at, Class::GIVEN) && !words.begins_sentence(at));
+    let is_of_name = |at: usize| {
+        words.is_capital(at)
+            && (!words.is(at, Class::WORD) || words.is(at, Class::GIVEN) && !words.begins_sentence(at))
+    };
     let start = (at.saturating_sub(3)..at).find(|&start| {
-        is_of_name(start) && (start..at).all(|at| words.gap_after(at) == " " && (is_of_name(at) || words.is(at, Class::PARTICLE) && at > start))
+        is_of_name(start)
+            && (start..at).all(|at| {
+                words.gap_after(at) == " " && (is_of_name(at) || words.is(at, Class::PARTICLE) && at > start)
+            })
     });
     let start = start.unwrap_or(at);
-    if let Some(end) = number_after(words, at + 1) && !matches!(words.gap_after(at), ", " | ": ") {
+    if let Some(end) = number_after(words, at + 1)
+        && !matches!(words.gap_after(at), ", " | ": ")
+    {
         return Some((start, end));
     }
     if word.ends_with("str") && words.gap_after(at) == ". " && is_house_number(words, at + 1) {
         return Some((start, at + 2));
     }
-    let numbered = start > 0 && is_house_number(words, start - 1) && words.gap_before(start) == " " && !is_amount(words, start - 1);
+    let numbered = start > 0
+        && is_house_number(words, start - 1)
+        && words.gap_before(start) == " "
+        && !is_amount(words, start - 1);
     numbered.then(|| (start - 1, at + 1))
 }
 
 /// What begins with a number: "95 Joaquin Suarez 2906", "10115 Berlin", "12 Main St".
 fn numbered_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
-    if words.gap_before(at).ends_with(['.', ':', '$', '€', '£', '#', '_', '=', '/']) && at > 0 && words.get(at - 1)?.kind != Kind::Word && !words.gap_before(at).contains([' ', '\n']) {
+    if words.gap_before(at).ends_with(['.', ':', '$', '€', '£', '#', '_', '=', '/'])
+        && at > 0
+        && words.get(at - 1)?.kind != Kind::Word
+        && !words.gap_before(at).contains([' ', '\n'])
+    {
         return None;
     }
     plz_and_city(words, at).or_else(|| {
@@ -303,15 +451,28 @@ fn numbered_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                 end = number;
             }
         }
-        if end == at + 1 || words.is(at + 1, Class::PROPER) || words.is(at + 1, Class::WORD) && !words.is(at + 1, Class::GIVEN.or(Class::SURNAME)) {
+        if end == at + 1
+            || words.is(at + 1, Class::PROPER)
+            || words.is(at + 1, Class::WORD) && !words.is(at + 1, Class::GIVEN.or(Class::SURNAME))
+        {
             return None;
         }
         // A number, a name and a number are an address if it goes on like one.
-        let is_numbered = words.gap_after(end - 1) == " " && words.is_number(end) && words.get(end)?.len() <= 5;
+        let is_numbered =
+            words.gap_after(end - 1) == " " && words.is_number(end) && words.get(end)?.len() <= 5;
         let goes_on = |end: usize| {
-            unit_end(words, end).is_some() || words.gap_after(end - 1).contains('\n') && words.is_capital(end) && city_end(words, end) > end
+            unit_end(words, end).is_some()
+                || words.gap_after(end - 1).contains('\n')
+                    && words.is_capital(end)
+                    && city_end(words, end) > end
         };
-        if is_numbered && (goes_on(end + 1) || has_clue(words, at) || words.gap_after(end).starts_with(',') && words.is_capital(end + 1) && !words.is(end + 1, Class::WORD)) {
+        if is_numbered
+            && (goes_on(end + 1)
+                || has_clue(words, at)
+                || words.gap_after(end).starts_with(',')
+                    && words.is_capital(end + 1)
+                    && !words.is(end + 1, Class::WORD))
+        {
             return Some((at, end + 1));
         }
         // "12 Whatever, Apt. 5"
@@ -321,9 +482,16 @@ fn numbered_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 
 /// Where a number comes after at most two words in small letters; the start itself when none does.
 fn numbered_end(words: &Words<'_>, start: usize) -> usize {
-    let is_small = |at: usize| words.get(at).is_some_and(|token| token.kind == Kind::Word && token.case == Case::Lower) && words.gap_before(at) == " ";
+    let is_small = |at: usize| {
+        words.get(at).is_some_and(|token| token.kind == Kind::Word && token.case == Case::Lower)
+            && words.gap_before(at) == " "
+    };
     let end = (start..start + 2).find(|&at| !is_small(at)).unwrap_or(start + 2);
-    if words.is_number(end) && words.gap_before(end) == " " && token_len(words, end) <= 5 { end } else { start }
+    if words.is_number(end) && words.gap_before(end) == " " && token_len(words, end) <= 5 {
+        end
+    } else {
+        start
+    }
 }
 
 fn has_clue(words: &Words<'_>, at: usize) -> bool {
@@ -333,16 +501,24 @@ fn has_clue(words: &Words<'_>, at: usize) -> bool {
 /// "10115 Berlin", where Berlin is known or the line begins so; "1012 AB Amsterdam".
 fn plz_and_city(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let token = words.get(at)?;
-    let starts_line = at == 0 || words.gap_before(at).contains('\n') || words.gap_before(at).ends_with(", ") || words.gap_before(at) == "-" && words.word(at - 1).len() <= 2;
+    let starts_line = at == 0
+        || words.gap_before(at).contains('\n')
+        || words.gap_before(at).ends_with(", ")
+        || words.gap_before(at) == "-" && words.word(at - 1).len() <= 2;
     if words.gap_after(at) != " " || !words.is_capital(at + 1) || words.is_in_code(at + 1) {
         return None;
     }
-    let is_dutch = token.len() == 4 && words.word(at + 1).len() == 2 && words.get(at + 1)?.case == Case::Upper && words.gap_after(at + 1) == " " && words.is_capital(at + 2);
+    let is_dutch = token.len() == 4
+        && words.word(at + 1).len() == 2
+        && words.get(at + 1)?.case == Case::Upper
+        && words.gap_after(at + 1) == " "
+        && words.is_capital(at + 2);
     if is_dutch && (words.is(at + 2, Class::PLACE) || starts_line && words.class(at + 2) == Class::UNKNOWN) {
         return Some((at, city_end(words, at + 2).max(at + 3)));
     }
     let is_city = words.is(at + 1, Class::PLACE) && !words.is(at + 1, Class::WORD);
-    (token.len() == 5 && is_city && (starts_line || has_clue(words, at))).then(|| (at, city_end(words, at + 1).max(at + 2)))
+    (token.len() == 5 && is_city && (starts_line || has_clue(words, at)))
+        .then(|| (at, city_end(words, at + 1).max(at + 2)))
 }
 
 /// "P.O. Box 46", "Postfach 12 34".
@@ -354,14 +530,23 @@ fn post_box_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         (is_number && matches!(gap, " " | ": " | " #" | ". " | "." | " n° " | " nº ")).then(|| {
             // In groups of two: "12 34 56".
             let mut end = end + 1;
-            while words.gap_after(end - 1) == " " && words.is_number(end) && words.get(end).is_some_and(|token| token.len() <= 2) && words.is_number(end - 1) && words.get(end - 1).is_some_and(|token| token.len() == 2) {
+            while words.gap_after(end - 1) == " "
+                && words.is_number(end)
+                && words.get(end).is_some_and(|token| token.len() <= 2)
+                && words.is_number(end - 1)
+                && words.get(end - 1).is_some_and(|token| token.len() == 2)
+            {
                 end += 1;
             }
             end
         })
     };
     if is(at, &["p", "po", "post"]) {
-        let office = if is(at, &["p"]) && is(at + 1, &["o"]) && words.gap_after(at).starts_with('.') { at + 1 } else { at };
+        let office = if is(at, &["p"]) && is(at + 1, &["o"]) && words.gap_after(at).starts_with('.') {
+            at + 1
+        } else {
+            at
+        };
         let office = if is(at, &["post"]) && is(at + 1, &["office"]) { at + 1 } else { office };
         if is(office + 1, &["box"]) && words.gap_after(office).len() <= 2 {
             return numbered(office + 2).map(|end| (at, end));
@@ -374,7 +559,13 @@ fn post_box_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     if is(at, &["caixa", "boîte", "casella"]) && is(at + 1, &["postal", "postale"]) {
         return numbered(at + 2).map(|end| (at, end));
     }
-    if words.word(at) == "BP" || is(at, &["box"]) && words.is_capital(at) && at > 0 && words.gap_before(at) == " " && is(at - 1, &["po", "pob"]) {
+    if words.word(at) == "BP"
+        || is(at, &["box"])
+            && words.is_capital(at)
+            && at > 0
+            && words.gap_before(at) == " "
+            && is(at - 1, &["po", "pob"])
+    {
         return numbered(at + 1).map(|end| (at, end));
     }
     None
@@ -382,12 +573,18 @@ fn post_box_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 
 /// "PSC 9236, Box 1684\nAPO AP 02137", "USS Smith\nFPO AE 09012".
 fn military_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
-    if !words.is_one_of(at, &["apo", "fpo", "dpo"]) || !words.is_one_of(at + 1, &["aa", "ae", "ap"]) || words.gap_after(at) != " " {
+    if !words.is_one_of(at, &["apo", "fpo", "dpo"])
+        || !words.is_one_of(at + 1, &["aa", "ae", "ap"])
+        || words.gap_after(at) != " "
+    {
         return None;
     }
     let end = if words.is_number(at + 2) && words.get(at + 2)?.len() == 5 { at + 3 } else { at + 2 };
     // What is before, on the line before at most.
-    let begins = |start: usize| words.is_one_of(start, &["psc", "unit", "uss", "usns", "usnv", "usnav", "usav", "uscgc", "cmr", "box"]);
+    let begins = |start: usize| {
+        words
+            .is_one_of(start, &["psc", "unit", "uss", "usns", "usnv", "usnav", "usav", "uscgc", "cmr", "box"])
+    };
     let start = (at.saturating_sub(6)..at).find(|&start| begins(start));
     Some((start.unwrap_or(at), end))
 }
@@ -398,39 +595,63 @@ fn city_state_zip(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     if !(2..=3).contains(&token.len()) || token.case != Case::Upper || !STATES.contains(&words.word(at)) {
         return None;
     }
-    let is_zip = words.is_number(at + 1) && words.get(at + 1)?.len() == 5 && matches!(words.gap_after(at), " " | ", " | "  ");
+    let is_zip = words.is_number(at + 1)
+        && words.get(at + 1)?.len() == 5
+        && matches!(words.gap_after(at), " " | ", " | "  ");
     let city = at.checked_sub(1)?;
     if !is_zip || !matches!(words.gap_before(at), ", " | " ") || !words.is_capital(city) {
         return None;
     }
     let mut start = city;
-    while start > 0 && at - start < 4 && words.gap_before(start) == " " && words.is_capital(start - 1) && !words.begins_sentence(start) && !(words.is(start - 1, Class::WORD) && words.begins_sentence(start - 1)) {
+    while start > 0
+        && at - start < 4
+        && words.gap_before(start) == " "
+        && words.is_capital(start - 1)
+        && !words.begins_sentence(start)
+        && !(words.is(start - 1, Class::WORD) && words.begins_sentence(start - 1))
+    {
         start -= 1;
     }
     Some((start, zip_end(words, at + 1)))
 }
 
 fn zip_end(words: &Words<'_>, zip: usize) -> usize {
-    let has_more = words.gap_after(zip) == "-" && words.is_number(zip + 1) && words.get(zip + 1).is_some_and(|token| (3..=4).contains(&token.len()));
+    let has_more = words.gap_after(zip) == "-"
+        && words.is_number(zip + 1)
+        && words.get(zip + 1).is_some_and(|token| (3..=4).contains(&token.len()));
     if has_more { zip + 2 } else { zip + 1 }
 }
 
 /// "Apt. 884", which hardly anything else is called.
 fn flat_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
-    let is_flat = words.is_one_of(at, &["apt", "apartment"]) && words.is_capital(at) && words.get(at + 1)?.kind != Kind::Word;
+    let is_flat = words.is_one_of(at, &["apt", "apartment"])
+        && words.is_capital(at)
+        && words.get(at + 1)?.kind != Kind::Word;
     let gap = words.gap_after(at);
-    (is_flat && matches!(gap, " " | ". " | " #" | ". #") && words.get(at + 1)?.len() <= 5).then_some((at, at + 2))
+    (is_flat && matches!(gap, " " | ". " | " #" | ". #") && words.get(at + 1)?.len() <= 5)
+        .then_some((at, at + 2))
 }
 
 /// A British, Irish or Canadian postcode: "SW1A 1AA", "K1A 0B1".
 fn postcode_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let (first, second) = (words.word(at).as_bytes(), words.word(at + 1).as_bytes());
-    if words.gap_after(at) != " " || second.len() != 3 || first.len() > 4 || words.is_in_code(at) || words.is_in_code(at + 1) || words.gap_before(at).ends_with('-') {
+    if words.gap_after(at) != " "
+        || second.len() != 3
+        || first.len() > 4
+        || words.is_in_code(at)
+        || words.is_in_code(at + 1)
+        || words.gap_before(at).ends_with('-')
+    {
         return None;
     }
-    let is_inward = second[0].is_ascii_digit() && second[1].is_ascii_uppercase() && second[2].is_ascii_uppercase();
+    let is_inward =
+        second[0].is_ascii_digit() && second[1].is_ascii_uppercase() && second[2].is_ascii_uppercase();
     let letters = first.iter().take_while(|b| b.is_ascii_uppercase()).count();
-    let is_outward = (1..=2).contains(&letters) && first.len() >= 2 && first.get(letters).is_some_and(u8::is_ascii_digit) && first[letters..].len() <= 2 && first.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    let is_outward = (1..=2).contains(&letters)
+        && first.len() >= 2
+        && first.get(letters).is_some_and(u8::is_ascii_digit)
+        && first[letters..].len() <= 2
+        && first.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     let is_canadian = matches!(*first, [a, b, c] if a.is_ascii_uppercase() && b.is_ascii_digit() && c.is_ascii_uppercase())
         && matches!(*second, [a, b, c] if a.is_ascii_digit() && b.is_ascii_uppercase() && c.is_ascii_digit());
     if !(is_inward && is_outward || is_canadian) {
@@ -438,7 +659,13 @@ fn postcode_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     }
     // Its city.
     let mut start = at;
-    while start > 0 && at - start < 2 && matches!(words.gap_before(start), " " | ", ") && words.is_capital(start - 1) && (words.is(start - 1, Class::PLACE) || words.get(start - 1)?.case == Case::Upper && words.get(start - 1)?.len() > 3) {
+    while start > 0
+        && at - start < 2
+        && matches!(words.gap_before(start), " " | ", ")
+        && words.is_capital(start - 1)
+        && (words.is(start - 1, Class::PLACE)
+            || words.get(start - 1)?.case == Case::Upper && words.get(start - 1)?.len() > 3)
+    {
         start -= 1;
     }
     Some((start, at + 2))
@@ -452,13 +679,39 @@ fn unit_end(words: &Words<'_>, at: usize) -> Option<usize> {
     if !words.is(at, Class::UNIT) || words.is_in_code(at) {
         return None;
     }
-    let is_numbered = |at: usize| words.get(at).is_some_and(|token| token.kind != Kind::Word && token.len() <= 5 || token.len() == 1 && token.case == Case::Capital);
-    (is_numbered(at + 1) && matches!(words.gap_after(at), " " | ". " | "." | " #" | ". #" | "#" | " n. " | ": " | "  ")).then_some(at + 2)
+    let is_numbered = |at: usize| {
+        words.get(at).is_some_and(|token| {
+            token.kind != Kind::Word && token.len() <= 5 || token.len() == 1 && token.case == Case::Capital
+        })
+    };
+    (is_numbered(at + 1)
+        && matches!(words.gap_after(at), " " | ". " | "." | " #" | ". #" | "#" | " n. " | ": " | "  "))
+    .then_some(at + 2)
 }
 
 /// Whether an address may go on over what stands between two words.
 fn is_link(gap: &str) -> bool {
-    gap.len() <= 12 && gap.bytes().filter(|&b| b == b'\n').count() <= 2 && gap.chars().all(|c| matches!(c, ' ' | ',' | '\n' | '\r' | '?' | '>' | '|' | '-' | '.' | '/' | '(' | '\t' | ';' | '\u{A0}' | '\\'))
+    gap.len() <= 12
+        && gap.bytes().filter(|&b| b == b'\n').count() <= 2
+        && gap.chars().all(|c| {
+            matches!(
+                c,
+                ' ' | ','
+                    | '\n'
+                    | '\r'
+                    | '?'
+                    | '>'
+                    | '|'
+                    | '-'
+                    | '.'
+                    | '/'
+                    | '('
+                    | '\t'
+                    | ';'
+                    | '\u{A0}'
+                    | '\\'
+            )
+        })
 }
 
 /// Where the name of a city, a region or a country that begins at a token ends; the token itself when none does.
@@ -472,8 +725,15 @@ fn city_end(words: &Words<'_>, start: usize) -> usize {
         return start;
     }
     // The beginning of the next sentence is no city.
-    let is_plain = first.is(Class::WORD) && !first.is(Class::PLACE.or(Class::FAMILIAR)) && !words.get(start).is_some_and(|token| token.case == Case::Upper);
-    let is_followed = words.get(end).is_some_and(|token| token.kind == Kind::Number && (4..=6).contains(&token.len())) || STATES.contains(&words.word(end)) || end >= words.len() || words.gap_after(end - 1).contains('\n') || words.gap_after(end - 1).starts_with(',') ;
+    let is_plain = first.is(Class::WORD)
+        && !first.is(Class::PLACE.or(Class::FAMILIAR))
+        && !words.get(start).is_some_and(|token| token.case == Case::Upper);
+    let is_followed =
+        words.get(end).is_some_and(|token| token.kind == Kind::Number && (4..=6).contains(&token.len()))
+            || STATES.contains(&words.word(end))
+            || end >= words.len()
+            || words.gap_after(end - 1).contains('\n')
+            || words.gap_after(end - 1).starts_with(',');
     if is_plain && (end == start + 1 && !is_followed || !is_followed && !words.is(end - 1, Class::PLACE)) {
         return start;
     }
@@ -489,38 +749,73 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
             break;
         }
         // A full stop ends the sentence, but not after "St." and the like.
-        if gap.trim_start().starts_with(['.', '?']) && !gap.contains('\n') && words.word(end - 1).len() > 4 || gap.starts_with(". ") && words.is_number(end - 1) {
+        if gap.trim_start().starts_with(['.', '?']) && !gap.contains('\n') && words.word(end - 1).len() > 4
+            || gap.starts_with(". ") && words.is_number(end - 1)
+        {
             break;
         }
         if let Some(unit) = unit_end(words, end) {
             end = unit;
             continue;
         }
-        if let Some((start, core)) = core_at(words, end) && start == end && !words.is(end, Class::UNIT) && !is_in_city {
+        if let Some((start, core)) = core_at(words, end)
+            && start == end
+            && !words.is(end, Class::UNIT)
+            && !is_in_city
+        {
             end = core;
             continue;
         }
-        if let Some((start, core)) = post_box_at(words, end).or_else(|| postcode_at(words, end)) && start == end {
+        if let Some((start, core)) = post_box_at(words, end).or_else(|| postcode_at(words, end))
+            && start == end
+        {
             end = core;
             is_in_city = true;
             continue;
         }
         // A crossing: "the corner of … and …".
-        if gap == " " && words.is_one_of(end, &["and", "und", "&"]) && !is_in_city && let Some((start, core)) = core_at(words, end + 1).or_else(|| core_at(words, end + 2)).or_else(|| core_at(words, end + 3)) && start == end + 1 {
+        if gap == " "
+            && words.is_one_of(end, &["and", "und", "&"])
+            && !is_in_city
+            && let Some((start, core)) = core_at(words, end + 1)
+                .or_else(|| core_at(words, end + 2))
+                .or_else(|| core_at(words, end + 3))
+            && start == end + 1
+        {
             end = core;
             continue;
         }
         // "Praha 6"
         let closes = |gap: &str| gap.starts_with([',', '\n']) || gap.trim_start().starts_with([',', '\n']);
-        if is_in_city && gap == " " && words.is_number(end) && token_len(words, end) <= 2 && (end + 1 >= words.len() || closes(words.gap_after(end))) {
+        if is_in_city
+            && gap == " "
+            && words.is_number(end)
+            && token_len(words, end) <= 2
+            && (end + 1 >= words.len() || closes(words.gap_after(end)))
+        {
             end += 1;
             continue;
         }
-        let is_code = words.get(end).is_some_and(|token| token.kind == Kind::Number && (3..=6).contains(&token.len()));
-        if is_code && !gap.contains('.') && (is_in_city || words.is_capital(end + 1) || token_len(words, end) >= 4 && gap.contains(',')) {
+        let is_code =
+            words.get(end).is_some_and(|token| token.kind == Kind::Number && (3..=6).contains(&token.len()))
+                || words.gap_after(end) == "-"
+                    && token_len(words, end) == 2
+                    && words.is_number(end)
+                    && words.is_number(end + 1)
+                    && token_len(words, end + 1) == 3;
+        if is_code
+            && !gap.contains('.')
+            && (is_in_city
+                || words.is_capital(end + 1)
+                || words.is_capital(end + 2) && words.gap_after(end) == "-"
+                || token_len(words, end) >= 4 && gap.contains(','))
+        {
             end = zip_end(words, end);
             // "1012 AB"
-            if words.word(end).len() == 2 && words.get(end).is_some_and(|token| token.case == Case::Upper) && words.gap_after(end - 1) == " " {
+            if words.word(end).len() == 2
+                && words.get(end).is_some_and(|token| token.case == Case::Upper)
+                && words.gap_after(end - 1) == " "
+            {
                 end += 1;
             }
             is_in_city = true;
@@ -534,7 +829,13 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
         }
         // A region in two or three letters before its postcode, however written.
         let is_region = words.word(end).len() <= 3 && gap.contains([',', ' ']) && words.get(end).is_some();
-        if is_in_city && is_region && is_link(words.gap_after(end)) && words.is_number(end + 1) && token_len(words, end + 1) >= 4 && token_len(words, end + 1) <= 6 {
+        if is_in_city
+            && is_region
+            && is_link(words.gap_after(end))
+            && words.is_number(end + 1)
+            && token_len(words, end + 1) >= 4
+            && token_len(words, end + 1) <= 6
+        {
             end = zip_end(words, end + 1);
             continue;
         }
@@ -550,11 +851,17 @@ fn token_len(words: &Words<'_>, at: usize) -> usize {
 /// Where an address begins, from where what makes it one does: numbers before the street.
 fn before(words: &Words<'_>, mut start: usize, taken: usize) -> usize {
     // "Unit 2451 Box 9006"
-    if start > taken && words.is_one_of(start - 1, &["unit", "psc", "cmr", "apt", "suite"]) && words.gap_before(start) == " " {
+    if start > taken
+        && words.is_one_of(start - 1, &["unit", "psc", "cmr", "apt", "suite"])
+        && words.gap_before(start) == " "
+    {
         return start - 1;
     }
     for _ in 0..2 {
-        if start == taken || !matches!(words.gap_before(start), " " | ", " | "  ") || words.gap_before(start) == ", " && words.is_number(start) {
+        if start == taken
+            || !matches!(words.gap_before(start), " " | ", " | "  ")
+            || words.gap_before(start) == ", " && words.is_number(start)
+        {
             break;
         }
         let number = start - 1;
@@ -575,20 +882,39 @@ fn addressee(words: &Words<'_>, start: usize, taken: usize, spans: &mut Vec<Span
             return;
         }
         let mut first = end;
-        while first > taken && end - first < 6 && (first == end || matches!(words.gap_before(first), " " | "-" | " & " | ". " | "'" | ", " | ".")) {
-            let is_joining = words.is_one_of(first - 1, &["and", "of", "de", "und", "for", "the", "et", "der", "y", "s"]) && first < end;
-            if !(words.is_capital(first - 1) || is_joining || words.no_capitals || words.get(first - 1).is_some_and(|token| token.kind != Kind::Word)) {
+        while first > taken
+            && end - first < 6
+            && (first == end
+                || matches!(words.gap_before(first), " " | "-" | " & " | ". " | "'" | ", " | "."))
+        {
+            let is_joining = words
+                .is_one_of(first - 1, &["and", "of", "de", "und", "for", "the", "et", "der", "y", "s"])
+                && first < end;
+            if !(words.is_capital(first - 1)
+                || is_joining
+                || words.no_capitals
+                || words.get(first - 1).is_some_and(|token| token.kind != Kind::Word))
+            {
                 return;
             }
             first -= 1;
         }
         let begins = first == 0 || words.gap_before(first).contains('\n');
         let ends = !words.gap_after(end - 1).trim_start().starts_with([':', '.', '!', ',']);
-        if !begins || !ends || first == end || (first..end).any(|at| words.is(at, Class::GREETING) && at == first) {
+        if !begins
+            || !ends
+            || first == end
+            || (first..end).any(|at| words.is(at, Class::GREETING) && at == first)
+        {
             return;
         }
         if let (Some(from), Some(to)) = (words.get(first), words.get(end - 1)) {
-            spans.push(Span { start: from.start(), end: to.end(), entity: Entity::ORGANIZATION, priority: Span::ADDRESSEE });
+            spans.push(Span {
+                start: from.start(),
+                end: to.end(),
+                entity: Entity::ORGANIZATION,
+                priority: Span::ADDRESSEE,
+            });
         }
         end = first;
     }
@@ -597,13 +923,22 @@ fn addressee(words: &Words<'_>, start: usize, taken: usize, spans: &mut Vec<Span
 /// The other street of a crossing, and "the corner of".
 fn crossing(words: &Words<'_>, start: usize, taken: usize) -> usize {
     let mut start = start;
-    if start >= taken + 2 && words.is_one_of(start - 1, &["and", "&"]) && words.gap_before(start) == " " && words.gap_before(start - 1) == " " {
+    if start >= taken + 2
+        && words.is_one_of(start - 1, &["and", "&"])
+        && words.gap_before(start) == " "
+        && words.gap_before(start - 1) == " "
+    {
         let mut other = start - 1;
         if words.is_number(other - 1) && token_len(words, other - 1) <= 4 && other > taken + 1 {
             other -= 1;
         }
         let end = other;
-        while other > taken && start - other < 5 && words.gap_before(other) == " " && (words.is_capital(other - 1) && !words.is(other - 1, Class::WORD.or(Class::PROPER)) || words.is_capital(other - 1) && words.is(other - 1, Class::GIVEN.or(Class::STREET_AFTER))) {
+        while other > taken
+            && start - other < 5
+            && words.gap_before(other) == " "
+            && (words.is_capital(other - 1) && !words.is(other - 1, Class::WORD.or(Class::PROPER))
+                || words.is_capital(other - 1) && words.is(other - 1, Class::GIVEN.or(Class::STREET_AFTER)))
+        {
             other -= 1;
         }
         if other < end {
@@ -615,3 +950,6 @@ fn crossing(words: &Words<'_>, start: usize, taken: usize) -> usize {
     }
     start
 }
+
+#[cfg(test)]
+mod tests;

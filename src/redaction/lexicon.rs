@@ -152,11 +152,14 @@ impl Lexicon {
     }
 
     /// What a word is, in any case.
-    pub(super) fn class(&self, word: &str) -> Class {
+    #[cold]
+    #[inline(never)]
+    fn class(&self, word: &str) -> Class {
         Folded::of(word).map_or(Class::UNKNOWN, |folded| self.class_of(folded.hash()))
     }
 
-    /// What the word at a place in a text is.
+    /// What the word at a place in a text is, in any case.
+    #[inline]
     pub(super) fn class_in(&self, text: &str, start: usize, end: usize) -> Class {
         match fold::hash_in_place(text.as_bytes(), start, end - start) {
             Some(hash) => self.class_of(hash),
@@ -164,6 +167,7 @@ impl Lexicon {
         }
     }
 
+    #[inline]
     fn class_of(&self, hash: u64) -> Class {
         let mut slot = Self::first_slot(hash);
         loop {

@@ -22,30 +22,117 @@ const SUFFIXES: [&str; 14] =
     ["jr", "sr", "md", "phd", "dds", "dvm", "esq", "ii", "iii", "iv", "msc", "mba", "rn", "cpa"];
 /// What may stand between the two.
 const COPULAS: [&str; 26] = [
-    "is", "s", "was", "ist", "lautet", "est", "es", "é", "è", "är", "er", "to", "as", "mr", "se", "się", "to", "jest", "je", "είναι",
-    "me", "mich", "of", "und", "on", "full",
+    "is",
+    "s",
+    "was",
+    "ist",
+    "lautet",
+    "est",
+    "es",
+    "é",
+    "è",
+    "är",
+    "er",
+    "to",
+    "as",
+    "mr",
+    "se",
+    "się",
+    "to",
+    "jest",
+    "je",
+    "είναι",
+    "me",
+    "mich",
+    "of",
+    "und",
+    "on",
+    "full",
 ];
 /// With these behind it a name is that of a thing: "Elizabeth Line".
 const THINGS: [&str; 40] = [
-    "line", "law", "laws", "day", "eve", "street", "airport", "station", "award", "awards", "prize", "theorem", "algorithm", "effect", "syndrome",
-    "disease", "model", "method", "test", "hotel", "bridge", "river", "square", "cup", "college", "university", "hospital", "school", "foundation",
-    "retries", "size", "distribution", "constant", "equation", "transform", "filter", "tree", "code", "principle", "paradox",
+    "line",
+    "law",
+    "laws",
+    "day",
+    "eve",
+    "street",
+    "airport",
+    "station",
+    "award",
+    "awards",
+    "prize",
+    "theorem",
+    "algorithm",
+    "effect",
+    "syndrome",
+    "disease",
+    "model",
+    "method",
+    "test",
+    "hotel",
+    "bridge",
+    "river",
+    "square",
+    "cup",
+    "college",
+    "university",
+    "hospital",
+    "school",
+    "foundation",
+    "retries",
+    "size",
+    "distribution",
+    "constant",
+    "equation",
+    "transform",
+    "filter",
+    "tree",
+    "code",
+    "principle",
+    "paradox",
 ];
 /// Articles of German, French, Spanish, Italian, Portuguese and Dutch, and what they are joined to.
 const ARTICLES: [&str; 44] = [
-    "der", "die", "das", "dem", "den", "des", "ein", "eine", "einen", "einem", "einer", "zum", "zur", "im", "vom", "kein", "keine", "le", "la", "les",
-    "un", "une", "du", "au", "el", "los", "las", "una", "del", "al", "il", "lo", "gli", "nel", "o", "os", "um", "uma", "do", "da", "het", "een", "de", "il",
+    "der", "die", "das", "dem", "den", "des", "ein", "eine", "einen", "einem", "einer", "zum", "zur", "im",
+    "vom", "kein", "keine", "le", "la", "les", "un", "une", "du", "au", "el", "los", "las", "una", "del",
+    "al", "il", "lo", "gli", "nel", "o", "os", "um", "uma", "do", "da", "het", "een", "de", "il",
 ];
 /// Before these names are those of lakes and the like.
 const LAKES: [&str; 26] = [
-    "lake", "mount", "mt", "port", "fort", "saint", "san", "santa", "santo", "point", "cape", "hurricane", "storm", "project", "operation",
-    "camp", "cafe", "café", "hotel", "club", "team", "place", "class", "plan", "version", "release",
+    "lake",
+    "mount",
+    "mt",
+    "port",
+    "fort",
+    "saint",
+    "san",
+    "santa",
+    "santo",
+    "point",
+    "cape",
+    "hurricane",
+    "storm",
+    "project",
+    "operation",
+    "camp",
+    "cafe",
+    "café",
+    "hotel",
+    "club",
+    "team",
+    "place",
+    "class",
+    "plan",
+    "version",
+    "release",
 ];
 /// Endings that surnames have and hardly a word, long ones alone.
 const SURNAME_ENDINGS: [&str; 47] = [
     "ov", "ev", "shita", "moto", "yama", "mura", "quez", "guez", "rsen", "elsen", "ksen", "ucci", "ieva",
-    "ová", "ova", "ović", "ovic", "ević", "evic", "ić", "sson", "dóttir", "dottir", "ovich", "evich", "enko", "wski", "wska", "cki", "cka",
-    "ński", "ńska", "escu", "opoulos", "poulou", "idis", "akis", "shvili", "yan", "zadeh", "oğlu", "oglu", "ов", "ова", "енко", "ский", "ская",
+    "ová", "ova", "ović", "ovic", "ević", "evic", "ić", "sson", "dóttir", "dottir", "ovich", "evich", "enko",
+    "wski", "wska", "cki", "cka", "ński", "ńska", "escu", "opoulos", "poulou", "idis", "akis", "shvili",
+    "yan", "zadeh", "oğlu", "oglu", "ов", "ова", "енко", "ский", "ская",
 ];
 
 /// What a word with a capital can be in a name.
@@ -86,7 +173,11 @@ pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
         let class = words.class(at);
         // Most words are of a language and nothing else.
         let found = if words.case(at) != Case::Lower {
-            if class.is(BLURRED) && !class.is(NAME.or(Class::TITLE)) { None } else { capitalised_at(words, at) }
+            if class.is(BLURRED) && !class.is(NAME.or(Class::TITLE)) {
+                None
+            } else {
+                capitalised_at(words, at)
+            }
         } else if class.is(NAME) && !class.is(BLURRED) || class.is(Class::TITLE.or(Class::NAME_WORD)) {
             lower_case_at(words, at)
         } else {
@@ -119,13 +210,20 @@ fn neighbours(words: &Words<'_>, start: usize, end: usize, spans: &mut Vec<Span>
         words.get(at).is_some_and(|token| token.case == Case::Capital)
             && match part(words, at) {
                 Part::Unknown => true,
-                Part::WeakGiven | Part::WeakSurname => !words.is(at, Class::WORD.or(Class::PROPER)) || words.is(at, Class::FAMILIAR),
+                Part::WeakGiven | Part::WeakSurname => {
+                    !words.is(at, Class::WORD.or(Class::PROPER)) || words.is(at, Class::FAMILIAR)
+                }
                 _ => false,
             }
     };
     let follows_capital = |at: usize| at > 0 && words.is_capital(at - 1) && words.gap_before(at) == " ";
     let mut first = start;
-    while first > 0 && start - first < 3 && words.gap_before(first) == ", " && is_name(first - 1) && !follows_capital(first - 1) {
+    while first > 0
+        && start - first < 3
+        && words.gap_before(first) == ", "
+        && is_name(first - 1)
+        && !follows_capital(first - 1)
+    {
         push(words, first - 1, first, spans);
         first -= 1;
     }
@@ -133,7 +231,11 @@ fn neighbours(words: &Words<'_>, start: usize, end: usize, spans: &mut Vec<Span>
     for _ in 0..3 {
         let next = match words.gap_after(last - 1) {
             ", " => last,
-            " " if words.is_one_of(last, &["and", "und", "y", "et", "en", "och", "og"]) && words.gap_after(last) == " " => last + 1,
+            " " if words.is_one_of(last, &["and", "und", "y", "et", "en", "och", "og"])
+                && words.gap_after(last) == " " =>
+            {
+                last + 1
+            }
             _ => return,
         };
         let is_alone = !(words.is_capital(next + 1) && words.gap_after(next) == " ");
@@ -152,20 +254,47 @@ fn part(words: &Words<'_>, at: usize) -> Part {
     let (class, word) = (words.class(at), words.word(at));
     let Some(token) = words.get(at) else { return Part::Other };
     if words.is_initial(at) {
-        return if word == "I" && !words.gap_after(at).starts_with('.') { Part::Other } else { Part::Initial };
+        return if word == "I" && !words.gap_after(at).starts_with('.') {
+            Part::Other
+        } else {
+            Part::Initial
+        };
     }
     let is_short = word.chars().nth(2).is_none();
     let is_acronym = token.case == Case::Upper && token.len() <= 4;
     let is_weak = class.is(BLURRED) || is_short || is_acronym || token.case == Case::Camel;
     match class {
-        _ if class.is(Class::GIVEN) => if is_weak { Part::WeakGiven } else { Part::Given },
-        _ if class.is(Class::SURNAME) => if is_weak { Part::WeakSurname } else { Part::Surname },
-        _ if class.is(BLURRED.or(Class::TITLE).or(Class::GREETING).or(Class::SIGN_OFF).or(Class::UNIT).or(Class::LEGAL)) || is_acronym => Part::Other,
+        _ if class.is(Class::GIVEN) => {
+            if is_weak {
+                Part::WeakGiven
+            } else {
+                Part::Given
+            }
+        }
+        _ if class.is(Class::SURNAME) => {
+            if is_weak {
+                Part::WeakSurname
+            } else {
+                Part::Surname
+            }
+        }
+        _ if class.is(BLURRED
+            .or(Class::TITLE)
+            .or(Class::GREETING)
+            .or(Class::SIGN_OFF)
+            .or(Class::UNIT)
+            .or(Class::LEGAL))
+            || is_acronym =>
+        {
+            Part::Other
+        }
         _ if token.case == Case::Camel => {
             let begins = ["Mc", "Mac", "De", "Di", "Van", "Fitz", "Le", "La", "Du"];
             let rest = begins.iter().find_map(|begin| word.strip_prefix(begin)).unwrap_or_default();
             let (first, rest) = rest.split_at(rest.chars().next().map_or(0, char::len_utf8));
-            let is_name = first.chars().all(char::is_uppercase) && rest.len() > 2 && rest.chars().all(char::is_lowercase);
+            let is_name = first.chars().all(char::is_uppercase)
+                && rest.len() > 2
+                && rest.chars().all(char::is_lowercase);
             if is_name { Part::Surname } else { Part::Other }
         }
         _ if token.case == Case::Upper => Part::Other,
@@ -213,7 +342,7 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         || match first {
             Part::Given => is_full || may_stand_alone(words, at, clue),
             Part::Surname => {
-                (is_full && matches!(next, Part::Given | Part::Surname))
+                (is_full && (last_is(words, at, end, Part::Given) || last_is(words, at, end, Part::Surname)))
                     || clue >= Clue::Maybe
                     || (words.word(at).chars().nth(3).is_some() && may_stand_alone(words, at, clue))
                     || words.is(at + 1, Class::SAID)
@@ -221,7 +350,7 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             Part::WeakGiven => {
                 clue >= Clue::Likely && may_be_meant(words, at)
                     || (is_full && last_is(words, at, end, Part::Surname))
-                    || (is_full && familiar(at) && last_is(words, at, end, Part::WeakSurname) && familiar(end - 1))
+                    || (is_full && familiar(at) && familiar(end - 1) && words.is(end - 1, Class::SURNAME))
                     || (is_full && familiar(at) && clue >= Clue::Maybe && next == Part::Unknown)
                     || (is_full && familiar(at) && next == Part::Given && words.is(at + 1, Class::SURNAME))
                     // A city and a name, and no "in" before it.
@@ -230,11 +359,18 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                     || (familiar(at) && clue == Clue::Maybe && may_stand_alone(words, at, clue))
                     || (familiar(at) && words.is(at + 1, Class::SAID) && words.gap_after(at) == " ")
             }
-            Part::WeakSurname => clue >= Clue::Likely && may_be_meant(words, at) && (is_full || ends_phrase(words, end)) || (words.is(at, Class::FAMILIAR) && is_after_initials(words, at)),
+            Part::WeakSurname => {
+                clue >= Clue::Likely && may_be_meant(words, at) && (is_full || ends_phrase(words, end))
+                    || (words.is(at, Class::FAMILIAR) && is_after_initials(words, at))
+            }
             Part::Unknown => {
                 (is_full && last_is(words, at, end, Part::Surname) && !words.is(at, Class::TITLE))
-                    || (clue == Clue::Likely && words.word(at).chars().nth(14).is_none() && (is_full || ends_phrase(words, end)))
-                    || (words.is(at + 1, Class::SAID) && words.gap_after(at) == " " && words.is_one_of(at + 1, &["said", "says", "wrote", "asked", "replied"]))
+                    || (clue == Clue::Likely
+                        && words.word(at).chars().nth(14).is_none()
+                        && (is_full || ends_phrase(words, end)))
+                    || (words.is(at + 1, Class::SAID)
+                        && words.gap_after(at) == " "
+                        && words.is_one_of(at + 1, &["said", "says", "wrote", "asked", "replied"]))
             }
             Part::Initial | Part::Other => false,
         };
@@ -242,7 +378,14 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 }
 
 fn is_after_in(words: &Words<'_>, at: usize) -> bool {
-    at > 0 && words.is_one_of(at - 1, &["in", "at", "from", "near", "to", "of", "via", "en", "à", "a", "aus", "nach", "bei", "da", "di", "em", "te"])
+    at > 0
+        && words.is_one_of(
+            at - 1,
+            &[
+                "in", "at", "from", "near", "to", "of", "via", "en", "à", "a", "aus", "nach", "bei", "da",
+                "di", "em", "te",
+            ],
+        )
 }
 
 /// Whether a word that is also something else is a name where one is likely.
@@ -266,8 +409,17 @@ fn is_after_initials(words: &Words<'_>, at: usize) -> bool {
 /// Whether a phrase ends before a token.
 fn ends_phrase(words: &Words<'_>, end: usize) -> bool {
     let gap = words.gap_after(end - 1);
-    end >= words.len() || gap.trim_start_matches(' ').starts_with([',', '.', '!', '?', ';', ':', '\n', ')', '"', '-', '–', '—', '\''])
-        || words.is_one_of(end, &["and", "und", "et", "y", "e", "en", "from", "here", "but", "speaking", "aus", "de", "von", "with"])
+    end >= words.len()
+        || gap
+            .trim_start_matches(' ')
+            .starts_with([',', '.', '!', '?', ';', ':', '\n', ')', '"', '-', '–', '—', '\''])
+        || words.is_one_of(
+            end,
+            &[
+                "and", "und", "et", "y", "e", "en", "from", "here", "but", "speaking", "aus", "de", "von",
+                "with",
+            ],
+        )
 }
 
 /// Whether one name without another is a person, for all that is next to it.
@@ -277,12 +429,16 @@ fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
         return false;
     }
     // "Murphy's Law", "Jack of all trades".
-    if words.word(at + 1) == "s" && words.is_one_of(at + 2, &THINGS) || words.is_one_of(at + 1, &["of"]) && words.is_one_of(at + 2, &["all"]) {
+    if words.word(at + 1) == "s" && words.is_one_of(at + 2, &THINGS)
+        || words.is_one_of(at + 1, &["of"]) && words.is_one_of(at + 2, &["all"])
+    {
         return false;
     }
     // "the Maven, Ruby and Spark builds": one of a row of products.
     let is_thing = |at: usize| words.is_capital(at) && words.is(at, Class::PROPER) && !words.is(at, NAME);
-    if matches!(words.gap_before(at), ", " | "/") && at > 0 && is_thing(at - 1) || matches!(words.gap_after(at), ", " | "/") && is_thing(at + 1) {
+    if matches!(words.gap_before(at), ", " | "/") && at > 0 && is_thing(at - 1)
+        || matches!(words.gap_after(at), ", " | "/") && is_thing(at + 1)
+    {
         return false;
     }
     // "der Koch", "la Casa": in languages of which we know too few words.
@@ -290,7 +446,10 @@ fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
     if is_article && !words.is(at, Class::GIVEN) {
         return false;
     }
-    if words.gap_after(at).starts_with('-') && words.get(at + 1).is_some_and(|next| next.case == Case::Lower) && words.gap_after(at) == "-" {
+    if words.gap_after(at).starts_with('-')
+        && words.get(at + 1).is_some_and(|next| next.case == Case::Lower)
+        && words.gap_after(at) == "-"
+    {
         return false;
     }
     if clue >= Clue::Maybe || at == 0 {
@@ -300,7 +459,9 @@ fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
     if words.gap_before(at) == "-" && !words.is_capital(before) {
         return false;
     }
-    if !(words.is_capital(before) && words.gap_before(at) == " ") || words.is(before, Class::GREETING.or(Class::TITLE)) {
+    if !(words.is_capital(before) && words.gap_before(at) == " ")
+        || words.is(before, Class::GREETING.or(Class::TITLE))
+    {
         return true;
     }
     if words.is_one_of(before, &LAKES) {
@@ -319,7 +480,10 @@ fn tail(words: &Words<'_>, start: usize) -> usize {
             " " | "-" | "  " | "\u{A0}" => true,
             "'" | "’" => words.word(end - 1).len() == 1,
             ". " | "." => words.is_initial(end - 1),
-            ", " => words.is_one_of(end, &SUFFIXES) && words.get(end).is_some_and(|token| token.case == Case::Upper),
+            ", " => {
+                words.is_one_of(end, &SUFFIXES)
+                    && words.get(end).is_some_and(|token| token.case == Case::Upper)
+            }
             _ => false,
         };
         if !is_joined {
@@ -331,7 +495,11 @@ fn tail(words: &Words<'_>, start: usize) -> usize {
         if !words.is_capital(end) {
             // Particles with the name behind them.
             let mut name = end;
-            while name < end + 3 && words.is(name, Class::PARTICLE) && !words.is_capital(name) && matches!(words.gap_after(name), " " | "-" | "'" | "’") {
+            while name < end + 3
+                && words.is(name, Class::PARTICLE)
+                && !words.is_capital(name)
+                && matches!(words.gap_after(name), " " | "-" | "'" | "’")
+            {
                 name += 1;
             }
             if name > end && words.is_capital(name) && part(words, name) != Part::Other {
@@ -346,12 +514,30 @@ fn tail(words: &Words<'_>, start: usize) -> usize {
         }
         let goes_on = match part(words, end) {
             Part::Given | Part::Surname | Part::Unknown => true,
-            Part::WeakSurname => !words.is(end, Class::PROPER) || part(words, start) == Part::Given && !words.is(end, Class::WORD),
+            // "Jonathan Talon DDS"
+            _ if words.is_one_of(end + 1, &SUFFIXES)
+                && words.case(end + 1) == Case::Upper
+                && words.gap_after(end) == " " =>
+            {
+                true
+            }
+            Part::WeakSurname => {
+                !words.is(end, Class::PROPER)
+                    || part(words, start) == Part::Given && !words.is(end, Class::WORD)
+            }
             Part::WeakGiven => {
-                !words.is(end, Class::PROPER) && (words.is(end, Class::FAMILIAR.or(Class::SURNAME)) || gap == "-" || matches!(part(words, end + 1), Part::Surname | Part::Given))
+                !words.is(end, Class::PROPER)
+                    && (words.is(end, Class::FAMILIAR.or(Class::SURNAME))
+                        || gap == "-"
+                        || matches!(part(words, end + 1), Part::Surname | Part::Given))
             }
             Part::Initial => true,
-            Part::Other => words.is(end, Class::PARTICLE) && words.is_capital(end + 1) && words.gap_after(end) == " " && part(words, end + 1) != Part::Other,
+            Part::Other => {
+                words.is(end, Class::PARTICLE)
+                    && words.is_capital(end + 1)
+                    && words.gap_after(end) == " "
+                    && part(words, end + 1) != Part::Other
+            }
         };
         if !goes_on {
             break;
@@ -364,7 +550,11 @@ fn tail(words: &Words<'_>, start: usize) -> usize {
 /// The name after a title, with it: "Mr. Derek Young".
 fn after_title(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let mut name = at + 1;
-    while words.is(name, Class::TITLE) && words.is_capital(name) && name < at + 3 && matches!(words.gap_before(name), " " | ". " | ".") {
+    while words.is(name, Class::TITLE)
+        && words.is_capital(name)
+        && name < at + 3
+        && matches!(words.gap_before(name), " " | ". " | ".")
+    {
         name += 1;
     }
     if !matches!(words.gap_before(name), " " | ". " | "." | "  ") || words.is_in_code(at) {
@@ -375,8 +565,17 @@ fn after_title(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     }
     match part(words, name) {
         Part::Other => None,
-        Part::Initial => after_initials(words, name).map(|end| (at, end)).or((words.get(name + 1).is_none() || ends_phrase(words, name + 1)).then_some((at, name + 1))),
-        Part::WeakGiven | Part::WeakSurname if !words.is(name, Class::FAMILIAR) && !ends_phrase(words, tail(words, name)) && words.begins_sentence(at) && words.word(at).len() > 3 => None,
+        Part::Initial => after_initials(words, name)
+            .map(|end| (at, end))
+            .or((words.get(name + 1).is_none() || ends_phrase(words, name + 1)).then_some((at, name + 1))),
+        Part::WeakGiven | Part::WeakSurname
+            if !words.is(name, Class::FAMILIAR)
+                && !ends_phrase(words, tail(words, name))
+                && words.begins_sentence(at)
+                && words.word(at).len() > 3 =>
+        {
+            None
+        }
         _ => Some((at, tail(words, name))),
     }
 }
@@ -393,7 +592,11 @@ fn after_initials(words: &Words<'_>, start: usize) -> Option<usize> {
         }
         at += 1;
     }
-    while words.is(at, Class::PARTICLE) && !words.is_capital(at) && at < start + 5 && words.gap_after(at) == " " {
+    while words.is(at, Class::PARTICLE)
+        && !words.is_capital(at)
+        && at < start + 5
+        && words.gap_after(at) == " "
+    {
         at += 1;
     }
     if dotted == 0 || words.is_in_code(start) {
@@ -401,8 +604,14 @@ fn after_initials(words: &Words<'_>, start: usize) -> Option<usize> {
     }
     match part(words, at) {
         Part::Surname | Part::Given => Some(tail(words, at)),
-        Part::WeakSurname | Part::WeakGiven if dotted >= 2 || words.is(at, Class::FAMILIAR) && !words.begins_sentence(start + 1) => Some(tail(words, at)),
-        Part::WeakSurname if words.is(at, Class::FAMILIAR) && start > 0 && !words.is_capital(start - 1) => Some(tail(words, at)),
+        Part::WeakSurname | Part::WeakGiven
+            if dotted >= 2 || words.is(at, Class::FAMILIAR) && !words.begins_sentence(start + 1) =>
+        {
+            Some(tail(words, at))
+        }
+        Part::WeakSurname if words.is(at, Class::FAMILIAR) && start > 0 && !words.is_capital(start - 1) => {
+            Some(tail(words, at))
+        }
         Part::Unknown if dotted >= 2 => Some(tail(words, at)),
         _ => None,
     }
@@ -424,7 +633,10 @@ fn clue_before(words: &Words<'_>, at: usize) -> Clue {
         let is_alone = words.is(at, NAME) || end > at + 1 || !words.gap_after(end - 1).starts_with(' ');
         return if ends_phrase(words, end) && is_alone { Clue::Likely } else { Clue::Maybe };
     }
-    if signs_off(words, before, gap) && ends_line(words, tail(words, at)) && (gap.contains('\n') || words.is(at, NAME)) {
+    if signs_off(words, before, gap)
+        && ends_line(words, tail(words, at))
+        && (gap.contains('\n') || words.is(at, NAME))
+    {
         return Clue::Likely;
     }
     if is_called(words, at) {
@@ -454,33 +666,46 @@ fn clue_before(words: &Words<'_>, at: usize) -> Clue {
 /// Whether somebody is spoken to, "Petr, can I …" and "Come in, Petr!", or spoken of, "Petr is from …".
 fn is_called(words: &Words<'_>, at: usize) -> bool {
     let class = words.class(at);
-    let may_be = class == Class::UNKNOWN || class.is(Class::FAMILIAR) || class.is(NAME) && !class.is(Class::WORD);
+    let may_be =
+        class == Class::UNKNOWN || class.is(Class::FAMILIAR) || class.is(NAME) && !class.is(Class::WORD);
     if !may_be {
         return false;
     }
     if words.begins_sentence(at) {
-        let asks = ["can", "could", "would", "please", "will", "i", "do", "are", "did", "have", "kannst", "peux", "puedes", "bitte"];
+        let asks = [
+            "can", "could", "would", "please", "will", "i", "do", "are", "did", "have", "kannst", "peux",
+            "puedes", "bitte",
+        ];
         return words.gap_after(at) == ", " && words.is_one_of(at + 1, &asks)
-            || words.gap_after(at) == " " && words.is_one_of(at + 1, &["is"]) && words.is_one_of(at + 2, &["from"]);
+            || words.gap_after(at) == " "
+                && words.is_one_of(at + 1, &["is"])
+                && words.is_one_of(at + 2, &["from"]);
     }
-    let said = words.is(at - 1, Class::SAID) && words.gap_before(at) == " " && words.is_one_of(at + 1, &["to"]);
-    let ends = words.gap_after(at).starts_with(['!', '?']) || at + 1 == words.len() && words.gap_after(at).starts_with('.');
+    let said =
+        words.is(at - 1, Class::SAID) && words.gap_before(at) == " " && words.is_one_of(at + 1, &["to"]);
+    let ends = words.gap_after(at).starts_with(['!', '?'])
+        || at + 1 == words.len() && words.gap_after(at).starts_with('.');
     said || words.gap_before(at) == ", " && ends && class.is(Class::GIVEN) && !words.is_capital(at - 1)
 }
 
 /// Whether a greeting stands where a greeting does: at the beginning of a line or a sentence.
 fn greets(words: &Words<'_>, at: usize) -> bool {
-    words.begins_sentence(at) || (at > 0 && words.is(at - 1, Class::GREETING)) || (at > 0 && words.gap_before(at) == ", ")
+    words.begins_sentence(at)
+        || (at > 0 && words.is(at - 1, Class::GREETING))
+        || (at > 0 && words.gap_before(at) == ", ")
 }
 
 /// Whether a word is the last before a signature: "Best,\nAnna".
 fn signs_off(words: &Words<'_>, before: usize, gap: &str) -> bool {
     let is_break = gap.contains('\n') || gap.trim_end() == ",";
-    is_break && (words.is(before, Class::SIGN_OFF) || (before > 0 && words.is(before - 1, Class::SIGN_OFF) && words.gap_before(before) == " "))
+    is_break
+        && (words.is(before, Class::SIGN_OFF)
+            || (before > 0 && words.is(before - 1, Class::SIGN_OFF) && words.gap_before(before) == " "))
 }
 
 fn ends_line(words: &Words<'_>, end: usize) -> bool {
-    end >= words.len() && words.gap_after(end - 1).len() < 4 || words.gap_after(end - 1).trim_start_matches([' ', '.', ',']).starts_with('\n')
+    end >= words.len() && words.gap_after(end - 1).len() < 4
+        || words.gap_after(end - 1).trim_start_matches([' ', '.', ',']).starts_with('\n')
 }
 
 /// Whether "name", and maybe "is" or a colon, stands before a place.
@@ -496,7 +721,8 @@ fn is_after_name_word(words: &Words<'_>, at: usize) -> bool {
             return false;
         }
         if words.is(before, Class::NAME_WORD) {
-            return gap.len() < 4 && (word == at || !words.is_one_of(word, &["of", "to", "und"]) || words.is_capital(before));
+            return gap.len() < 4
+                && (word == at || !words.is_one_of(word, &["of", "to", "und"]) || words.is_capital(before));
         }
         if !words.is_one_of(before, &COPULAS) {
             return false;
@@ -514,9 +740,20 @@ fn lower_case_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         if words.is_in_code(at) || words.get(at)?.len() < 4 {
             return None;
         }
-        let is_next = words.gap_after(at) == " " && words.is(at + 1, NAME) && !words.is(at + 1, BLURRED) && words.get(at + 1)?.len() >= 4 && words.get(at + 1)?.case == Case::Lower && !words.is_in_code(at + 1);
-        let is_unlisted = words.no_capitals && class.is(Class::GIVEN) && words.gap_after(at) == " " && may_be_unlisted(words, at + 1);
-        if (is_next || is_unlisted) && class.is(Class::GIVEN) && (words.is(at + 1, Class::SURNAME) || words.no_capitals) {
+        let is_next = words.gap_after(at) == " "
+            && words.is(at + 1, NAME)
+            && !words.is(at + 1, BLURRED)
+            && words.get(at + 1)?.len() >= 4
+            && words.get(at + 1)?.case == Case::Lower
+            && !words.is_in_code(at + 1);
+        let is_unlisted = words.no_capitals
+            && class.is(Class::GIVEN)
+            && words.gap_after(at) == " "
+            && may_be_unlisted(words, at + 1);
+        if (is_next || is_unlisted)
+            && class.is(Class::GIVEN)
+            && (words.is(at + 1, Class::SURNAME) || words.no_capitals)
+        {
             let end = if words.is_one_of(at + 2, &SUFFIXES) { at + 3 } else { at + 2 };
             return Some((at, end));
         }
@@ -525,29 +762,56 @@ fn lower_case_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         }
     }
     // "mr. chad farmer"
-    if words.no_capitals && class.is(Class::TITLE) && words.gap_after(at) == ". " && words.is_one_of(at, &["mr", "mrs", "ms", "dr", "prof"]) && (words.is(at + 1, NAME) || words.class(at + 1) == Class::UNKNOWN) && !words.is_number(at + 1) {
-        let is_two = words.gap_after(at + 1) == " " && (words.is(at + 2, Class::SURNAME) && (!words.is(at + 2, Class::WORD) || words.is(at + 2, Class::FAMILIAR)) || may_be_unlisted(words, at + 2));
+    if words.no_capitals
+        && class.is(Class::TITLE)
+        && words.gap_after(at) == ". "
+        && words.is_one_of(at, &["mr", "mrs", "ms", "dr", "prof"])
+        && (words.is(at + 1, NAME) || words.class(at + 1) == Class::UNKNOWN)
+        && !words.is_number(at + 1)
+    {
+        let is_two = words.gap_after(at + 1) == " "
+            && (words.is(at + 2, Class::SURNAME)
+                && (!words.is(at + 2, Class::WORD) || words.is(at + 2, Class::FAMILIAR))
+                || may_be_unlisted(words, at + 2));
         return Some((at, if is_two { at + 3 } else { at + 2 }));
     }
-    if class.is(Class::NAME_WORD) { (at + 1..at + 4).find_map(|name| introduced_at(words, name)) } else { None }
+    if class.is(Class::NAME_WORD) {
+        (at + 1..at + 4).find_map(|name| introduced_at(words, name))
+    } else {
+        None
+    }
 }
 
 /// A name without capitals after "my name is".
 fn introduced_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let (token, class) = (words.get(at)?, words.class(at));
     let may_be = !class.is(Class::WORD.or(Class::PROPER)) || class.is(Class::FAMILIAR);
-    if !may_be || token.case != Case::Lower || token.kind != Kind::Word || token.len() < 3 || words.is_in_code(at) || class.is(Class::NAME_WORD) {
+    if !may_be
+        || token.case != Case::Lower
+        || token.kind != Kind::Word
+        || token.len() < 3
+        || words.is_in_code(at)
+        || class.is(Class::NAME_WORD)
+    {
         return None;
     }
     let before = at.checked_sub(1)?;
-    let is_vague = ["of", "to", "und", "name", "names", "nombre", "nome", "nom", "naam", "full", "on", "s", "as"];
+    let is_vague =
+        ["of", "to", "und", "name", "names", "nombre", "nome", "nom", "naam", "full", "on", "s", "as"];
     if words.gap_before(at) != " " || !is_after_name_word(words, at) || words.is_one_of(before, &is_vague) {
         return None;
     }
     if !class.is(NAME) && class != Class::UNKNOWN {
         return None;
     }
-    let goes_on = |at: usize| words.gap_before(at) == " " && words.get(at).is_some_and(|token| token.case == Case::Lower && token.len() > 2 && token.kind == Kind::Word) && (words.is(at, NAME) || words.class(at) == Class::UNKNOWN) && !words.is(at, Class::WORD);
+    let goes_on = |at: usize| {
+        words.gap_before(at) == " "
+            && words
+                .get(at)
+                .is_some_and(|token| token.case == Case::Lower && token.len() > 2 && token.kind == Kind::Word)
+            && (words.is(at, NAME) || words.class(at) == Class::UNKNOWN)
+            && !words.is(at, Class::WORD)
+    };
     let mut end = at + 1;
     while end < at + 3 && goes_on(end) {
         end += 1;
@@ -559,7 +823,17 @@ fn introduced_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 fn may_be_unlisted(words: &Words<'_>, at: usize) -> bool {
     let word = words.word(at);
     let class = words.class(at);
-    let is_unlisted = class == Class::UNKNOWN && word.len() >= 5 && !["ed", "ing", "s", "ly"].iter().any(|ending| word.ends_with(ending));
-    let is_surname = word.len() >= 4 && class.is(Class::SURNAME) && !class.is(Class::PARTICLE) && (!class.is(Class::WORD) || class.is(Class::FAMILIAR));
-    words.get(at).is_some_and(|token| token.case == Case::Lower && token.kind == Kind::Word) && (is_unlisted || is_surname) && !words.is_in_code(at)
+    let is_unlisted = class == Class::UNKNOWN
+        && word.len() >= 5
+        && !["ed", "ing", "s", "ly"].iter().any(|ending| word.ends_with(ending));
+    let is_surname = word.len() >= 4
+        && class.is(Class::SURNAME)
+        && !class.is(Class::PARTICLE)
+        && (!class.is(Class::WORD) || class.is(Class::FAMILIAR));
+    words.get(at).is_some_and(|token| token.case == Case::Lower && token.kind == Kind::Word)
+        && (is_unlisted || is_surname)
+        && !words.is_in_code(at)
 }
+
+#[cfg(test)]
+mod tests;

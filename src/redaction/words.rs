@@ -66,7 +66,8 @@ impl<'a> Words<'a> {
     /// Whether the word there is, in any case of ASCII letters, one of a list in lower case.
     pub(super) fn is_one_of(&self, at: usize, list: &[&str]) -> bool {
         let word = self.word(at);
-        !word.is_empty() && list.iter().any(|listed| listed.eq_ignore_ascii_case(word))
+        // No list holds a longer word, and most words that are asked about are in none.
+        !word.is_empty() && word.len() <= 16 && list.iter().any(|listed| listed.eq_ignore_ascii_case(word))
     }
 
     /// What stands between a token and the next; after the last, what is left of the text.
@@ -102,7 +103,10 @@ impl<'a> Words<'a> {
 
     /// Whether a sentence or a line begins with a token, as far as one can see.
     pub(super) fn begins_sentence(&self, at: usize) -> bool {
-        at == 0 || self.gap_before(at).contains(['.', '!', '?', ':', '\n', '"', '“', '„', '«', '•', '*', '¿', '¡'])
+        at == 0
+            || self
+                .gap_before(at)
+                .contains(['.', '!', '?', ':', '\n', '"', '“', '„', '«', '•', '*', '¿', '¡'])
     }
 
     /// Whether a token is a part of a name in code, a path, a handle or a placeholder.
@@ -112,7 +116,9 @@ impl<'a> Words<'a> {
         let after = &self.text.as_bytes()[token.end()..];
         let joined_before = match before {
             [.., b'_' | b'@' | b'/' | b'\\' | b'#' | b'$' | b'<' | b'='] => true,
-            [.., b, b'.' | b':'] => b.is_ascii_alphanumeric() && !self.is_initial(at.wrapping_sub(1)) || *b == b':',
+            [.., b, b'.' | b':'] => {
+                b.is_ascii_alphanumeric() && !self.is_initial(at.wrapping_sub(1)) || *b == b':'
+            }
             [.., b'-', b'-'] => true,
             _ => false,
         };

@@ -195,6 +195,7 @@ for f, limit in (("male", 400), ("female", 600)):
     take(first_census, (line.split()[0] for line in open(f"{ROOT}/py/x/names-0.3.0/names/dist.{f}.first")), limit)
 familiar = {w for w in given & words if spread.get(w, 0) >= 6 and w not in stop and w in first_census}
 familiar |= {fold(w) for w in census[:4000]} & words & surnames - stop
+familiar |= set("young bill mark rich rose hope grant drew chase hunter long little best".split()) & words
 both = given & surnames
 given, surnames = given - both, surnames - both
 for name, listed in [("given", given), ("surnames", surnames), ("both", both), ("familiar", familiar), ("words", words),

@@ -281,14 +281,14 @@ fn number_after(words: &Words<'_>, end: usize) -> Option<usize> {
     }
     // "12/3", "12-14"
     let mut end = number + 1;
-    if matches!(words.gap_after(number), "/" | "-" | "–") && is_house_number(words, end) {
-        end += 1;
-    } else if words.gap_after(number) == " "
+    let is_range = matches!(words.gap_after(number), "/" | "-" | "–") && is_house_number(words, end);
+    // "12 b"
+    let is_letter = words.gap_after(number) == " "
         && words.word(end).len() == 1
         && words.get(end).is_some_and(|token| token.kind == Kind::Word)
         && !words.is_one_of(end, &["a", "i", "o", "e", "y", "u"])
-        && words.gap_after(end) != "."
-    {
+        && words.gap_after(end) != ".";
+    if is_range || is_letter {
         end += 1;
     }
     Some(end)
@@ -734,10 +734,8 @@ fn city_end(words: &Words<'_>, start: usize) -> usize {
             || end >= words.len()
             || words.gap_after(end - 1).contains('\n')
             || words.gap_after(end - 1).starts_with(',');
-    if is_plain && (end == start + 1 && !is_followed || !is_followed && !words.is(end - 1, Class::PLACE)) {
-        return start;
-    }
-    end
+    let is_known = end > start + 1 && words.is(end - 1, Class::PLACE);
+    if is_plain && !is_followed && !is_known { start } else { end }
 }
 
 /// Where an address goes on to, from where its street ends.
@@ -822,7 +820,7 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
             continue;
         }
         let city = if words.is_capital(end) || words.no_capitals { city_end(words, end) } else { end };
-        if city > end && !gap.starts_with('.') || city > end && gap.contains('\n') {
+        if city > end && (gap.contains('\n') || !gap.starts_with('.')) {
             end = city;
             is_in_city = true;
             continue;

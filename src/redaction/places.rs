@@ -127,7 +127,9 @@ pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
         } else if follows_one_of(words, at, &HOME) {
             let start = if words.is_capital(at + 1) { at + 1 } else { at + 2 };
             let end = place_end(words, start);
-            push(words, start, end, (Entity::LOCATION, Span::PLACE), spans);
+            // What is "from" somewhere may be from somebody.
+            let priority = if words.word(at) == "from" { Span::PLACE } else { Span::HOME };
+            push(words, start, end, (Entity::LOCATION, priority), spans);
         }
     }
 }
@@ -313,21 +315,22 @@ fn place_end(words: &Words<'_>, start: usize) -> usize {
         if !is_joined || words.is_in_code(end) {
             break;
         }
-        if words.is_capital(end) {
-            end += 1;
-        } else if end > start
-            && (words.is(end, Class::PARTICLE) || words.is_one_of(end, &["of", "and", "the", "a", "y", "u"]))
-            && (words.is_capital(end + 1)
-                || words.is_capital(end + 2) && words.is_one_of(end + 1, &["the", "la", "del"]))
-            && words.gap_after(end) == " "
-            && !(words.is_one_of(end, &["and"])
-                && !words.is(end + 1, Class::PLACE)
-                && !words.is_one_of(end + 1, &["Herzegovina", "Tobago", "Barbuda", "Nevis", "Principe"]))
-        {
-            end += 1;
-        } else {
+        // "Bosnia and Herzegovina"
+        let joins = || {
+            end > start
+                && (words.is(end, Class::PARTICLE)
+                    || words.is_one_of(end, &["of", "and", "the", "a", "y", "u"]))
+                && (words.is_capital(end + 1)
+                    || words.is_capital(end + 2) && words.is_one_of(end + 1, &["the", "la", "del"]))
+                && words.gap_after(end) == " "
+                && !(words.is_one_of(end, &["and"])
+                    && !words.is(end + 1, Class::PLACE)
+                    && !words.is_one_of(end + 1, &["Herzegovina", "Tobago", "Barbuda", "Nevis", "Principe"]))
+        };
+        if !words.is_capital(end) && !joins() {
             break;
         }
+        end += 1;
     }
     if end == start { start } else { end }
 }

@@ -112,7 +112,7 @@ impl<'a> Words<'a> {
     /// Whether a token is a part of a name in code, a path, a handle or a placeholder.
     pub(super) fn is_in_code(&self, at: usize) -> bool {
         let Some(token) = self.get(at) else { return true };
-        let before = self.text[..token.start()].as_bytes();
+        let before = &self.text.as_bytes()[..token.start()];
         let after = &self.text.as_bytes()[token.end()..];
         let joined_before = match before {
             [.., b'_' | b'@' | b'/' | b'\\' | b'#' | b'$' | b'<' | b'='] => true,

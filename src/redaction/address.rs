@@ -771,6 +771,15 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
             is_in_city = true;
             continue;
         }
+        // "3º B"
+        let is_floor = gap == ", " && words.is_number(end) && token_len(words, end) <= 2;
+        if is_floor && words.gap_after(end).starts_with(['º', 'ª', '°']) {
+            end += 1;
+            if words.gap_after(end - 1).ends_with(' ') && token_len(words, end) <= 3 && words.case(end) == Case::Capital {
+                end += 1;
+            }
+            continue;
+        }
         // A crossing: "the corner of … and …".
         if gap == " "
             && words.is_one_of(end, &["and", "und", "&"])
@@ -848,12 +857,19 @@ fn token_len(words: &Words<'_>, at: usize) -> usize {
 
 /// Where an address begins, from where what makes it one does: numbers before the street.
 fn before(words: &Words<'_>, mut start: usize, taken: usize) -> usize {
-    // "Unit 2451 Box 9006"
-    if start > taken
-        && words.is_one_of(start - 1, &["unit", "psc", "cmr", "apt", "suite"])
-        && words.gap_before(start) == " "
-    {
+    // "Unit 2451 Box 9006", "Flat 12, …"
+    let is_unit = |at: usize| words.is(at, Class::UNIT) || words.is_one_of(at, &["psc", "cmr"]);
+    if start > taken && is_unit(start - 1) && words.gap_before(start) == " " {
         return start - 1;
+    }
+    start = street_before_city(words, start, taken);
+    if start >= taken + 2
+        && words.gap_before(start) == ", "
+        && words.gap_before(start - 1) == " "
+        && (is_unit(start - 2) && words.get(start - 1).is_some_and(|token| token.kind != Kind::Word)
+            || is_unit(start - 1) && is_ordinal(words, start - 2))
+    {
+        return start - 2;
     }
     for _ in 0..2 {
         if start == taken
@@ -869,6 +885,33 @@ fn before(words: &Words<'_>, mut start: usize, taken: usize) -> usize {
         start = number;
     }
     crossing(words, start, taken)
+}
+
+/// The street before a postcode and its city, though no word says that it is one: "Am Alten Markt 7, 50667 Köln",
+/// "99 Bishopsgate, London EC2M 3XD".
+fn street_before_city(words: &Words<'_>, start: usize, taken: usize) -> usize {
+    if start <= taken || !matches!(words.gap_before(start), ", " | "\n" | ",\n") {
+        return start;
+    }
+    let ends_with_number = is_house_number(words, start - 1) && token_len(words, start - 1) <= 4;
+    let last = if ends_with_number { start - 1 } else { start };
+    let mut first = last;
+    while first > taken
+        && last - first < MAX_NAME_WORDS
+        && (first == start || matches!(words.gap_before(first), " " | "-" | "'" | ". "))
+        && words.get(first - 1).is_some_and(|token| token.kind == Kind::Word)
+        && (words.is_capital(first - 1) || words.is(first - 1, Class::PARTICLE))
+        && !words.is_in_code(first - 1)
+    {
+        first -= 1;
+    }
+    let is_numbered = first > taken && is_house_number(words, first - 1) && words.gap_before(first) == " ";
+    match (ends_with_number, is_numbered) {
+        _ if first == last || !words.is_capital(first) || words.is(first, Class::PROPER) => start,
+        (_, true) => first - 1,
+        (true, false) => first,
+        (false, false) => start,
+    }
 }
 
 /// The lines above an address that begins one: who lives there, or what is there. Lines of names alone are meant,

@@ -326,6 +326,11 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     if class.is(BLURRED) && !class.is(NAME) {
         return None;
     }
+    // "SMITH, JOHN"
+    let is_upper = |at: usize| words.case(at) == Case::Upper && words.word(at).len() > 2;
+    if is_upper(at) && is_upper(at + 1) && words.gap_after(at) == ", " && class.is(Class::SURNAME) && words.is(at + 1, Class::GIVEN) && !words.is_in_code(at) {
+        return Some((at, at + 2));
+    }
     let first = part(words, at);
     match first {
         Part::Other => return None,
@@ -364,7 +369,10 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                     || (words.is(at, Class::FAMILIAR) && is_after_initials(words, at))
             }
             Part::Unknown => {
-                (is_full && last_is(words, at, end, Part::Surname) && !words.is(at, Class::TITLE))
+                // Of languages in other scripts we know too few words to tell the first of a sentence.
+                (is_full
+                    && last_is(words, at, end, Part::Surname)
+                    && !(words.begins_sentence(at) && !words.word(at).starts_with(|c: char| c < '\u{370}')))
                     || (clue == Clue::Likely
                         && words.word(at).chars().nth(14).is_none()
                         && (is_full || ends_phrase(words, end)))

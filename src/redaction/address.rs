@@ -775,7 +775,10 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
         let is_floor = gap == ", " && words.is_number(end) && token_len(words, end) <= 2;
         if is_floor && words.gap_after(end).starts_with(['º', 'ª', '°']) {
             end += 1;
-            if words.gap_after(end - 1).ends_with(' ') && token_len(words, end) <= 3 && words.case(end) == Case::Capital {
+            if words.gap_after(end - 1).ends_with(' ')
+                && token_len(words, end) <= 3
+                && words.case(end) == Case::Capital
+            {
                 end += 1;
             }
             continue;

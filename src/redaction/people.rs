@@ -328,7 +328,13 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     }
     // "SMITH, JOHN"
     let is_upper = |at: usize| words.case(at) == Case::Upper && words.word(at).len() > 2;
-    if is_upper(at) && is_upper(at + 1) && words.gap_after(at) == ", " && class.is(Class::SURNAME) && words.is(at + 1, Class::GIVEN) && !words.is_in_code(at) {
+    if is_upper(at)
+        && is_upper(at + 1)
+        && words.gap_after(at) == ", "
+        && class.is(Class::SURNAME)
+        && words.is(at + 1, Class::GIVEN)
+        && !words.is_in_code(at)
+    {
         return Some((at, at + 2));
     }
     let first = part(words, at);

@@ -143,7 +143,9 @@ def is_word(word):
 # Words too, in a dictionary, but hardly ever what a capital stands for.
 FIRMLY_NAMES = set("""billy bob bobby brad carol charlie colleen dolores frances fred graham heather hector jack james jared jasmine
 jenny jimmy joey john johnny ken maria martin mike molly nick peter roger sally sheila terry timothy tony veronica victor kim joe
-tim dave kate anita emily lily thomas tom jan mia muller weber becker wang yang vang richter huber nelson sanders springer warner watts
+tim dave anna ray troy lee warren glen rick elmer kelvin holly rosemary sue penny patty frank robin nils ole hannes kai mads mats
+gilles isa ines aurora iris ester erna inna jasper rainer dirk mikkel curt dieter fanny fortunato ismet leszek nela oto violet
+kate anita emily lily thomas tom jan mia muller weber becker wang yang vang richter huber nelson sanders springer warner watts
 fritz kramer brewer harry jerry barry larry josh matt jake eric adam steve phil ron ronnie sammy sam dan danny ben benny
 alex leo emma ella lisa nina eva sara sarah laura clara lola paul pierre simon louis luis marie jean""".split())
 names = given | surnames

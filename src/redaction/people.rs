@@ -343,8 +343,12 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         Part::Initial => return after_initials(words, at).map(|end| (at, end)),
         _ => {}
     }
-    let (clue, end) = (clue_before(words, at), tail(words, at));
+    let end = tail(words, at);
     let is_full = end > at + 1;
+    if is_full && first == Part::Given {
+        return Some((at, end));
+    }
+    let clue = clue_before(words, at);
     let next = if is_full { part(words, at + 1) } else { Part::Other };
     let familiar = |at: usize| words.is(at, Class::FAMILIAR);
     // "SELECT name FROM"
@@ -376,9 +380,9 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             }
             Part::Unknown => {
                 // Of languages in other scripts we know too few words to tell the first of a sentence.
-                (is_full
-                    && last_is(words, at, end, Part::Surname)
-                    && !(words.begins_sentence(at) && !words.word(at).starts_with(|c: char| c < '\u{370}')))
+                let is_latin = words.word(at).starts_with(|c: char| c < '\u{370}');
+                let may_be = is_latin || !words.begins_sentence(at);
+                (is_full && may_be && last_is(words, at, end, Part::Surname))
                     || (clue == Clue::Likely
                         && words.word(at).chars().nth(14).is_none()
                         && (is_full || ends_phrase(words, end)))
@@ -724,6 +728,10 @@ fn ends_line(words: &Words<'_>, end: usize) -> bool {
 
 /// Whether "name", and maybe "is" or a colon, stands before a place.
 fn is_after_name_word(words: &Words<'_>, at: usize) -> bool {
+    // Most words are not, which is seen at once.
+    if !(at.saturating_sub(3)..at).any(|before| words.is(before, Class::NAME_WORD)) {
+        return false;
+    }
     let mut word = at;
     for _ in 0..3 {
         let Some(before) = word.checked_sub(1) else { return false };

@@ -56,6 +56,17 @@ impl Class {
     /// `Postfach`, `APO`: begins an address that has no street.
     pub(super) const BOX: Self = Self(1 << 18);
 
+    /// What comes after a name without being one.
+    pub(super) const SUFFIX: Self = Self(1 << 19);
+    /// With these behind it a name is that of a thing: "Elizabeth Line".
+    pub(super) const THING: Self = Self(1 << 20);
+    /// Before these names are those of lakes and the like.
+    pub(super) const BEFORE_THING: Self = Self(1 << 21);
+    /// Articles of German, French, Spanish, Italian, Portuguese and Dutch, and what they are joined to.
+    pub(super) const ARTICLE: Self = Self(1 << 22);
+    /// What may stand between the two.
+    pub(super) const COPULA: Self = Self(1 << 23);
+
     pub(super) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -67,7 +78,7 @@ impl Class {
 }
 
 /// The lists: what all their words are, and the words.
-const LISTS: [(Class, &str); 22] = [
+const LISTS: [(Class, &str); 27] = [
     (Class::GIVEN, include_str!("gazetteer/given.txt")),
     (Class::SURNAME, include_str!("gazetteer/surnames.txt")),
     (Class::GIVEN.or(Class::SURNAME), include_str!("gazetteer/both.txt")),
@@ -89,6 +100,11 @@ const LISTS: [(Class, &str); 22] = [
     (Class::NAME_WORD, include_str!("gazetteer/name_words.txt")),
     (Class::PLACE_WORD, include_str!("gazetteer/place_words.txt")),
     (Class::BOX, include_str!("gazetteer/boxes.txt")),
+    (Class::SUFFIX, include_str!("gazetteer/suffixes.txt")),
+    (Class::THING, include_str!("gazetteer/things.txt")),
+    (Class::BEFORE_THING, include_str!("gazetteer/before_things.txt")),
+    (Class::ARTICLE, include_str!("gazetteer/articles.txt")),
+    (Class::COPULA, include_str!("gazetteer/copulas.txt")),
     // Words that are in no list of words, as they are in those above.
     (Class::WORD, "apt\nave\nblvd\ncorp\ngmbh\ninc\nllc\nltd\nplc\nrd\nst\nste\n"),
 ];

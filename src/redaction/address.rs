@@ -67,7 +67,14 @@ const CLUE_WORDS: usize = 10;
 pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
     let mut taken = 0;
     let mut at = 0;
+    let mut last_number = None;
     while at < words.len() {
+        if words.get(at).is_some_and(|token| token.kind != Kind::Word) {
+            last_number = Some(at);
+        } else if !may_begin(words, at, last_number) {
+            at += 1;
+            continue;
+        }
         let Some((start, end)) = core_at(words, at) else {
             at += 1;
             continue;
@@ -86,6 +93,18 @@ pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
         taken = end;
         at = end.max(at + 1);
     }
+}
+
+/// Whether a word is looked at: the fewest are.
+fn may_begin(words: &Words<'_>, at: usize, last_number: Option<usize>) -> bool {
+    let class = words.class(at);
+    if class.is(Class::BOX) {
+        return true;
+    }
+    let has_digit = |at: usize| words.get(at).is_some_and(|token| token.kind != Kind::Word);
+    let is_near_number =
+        last_number.is_some_and(|last| at - last <= MAX_NAME_WORDS) || has_digit(at + 1) || has_digit(at + 2);
+    is_near_number || class.is(Class::STREET_AFTER.or(Class::STREET_BEFORE)) && words.case(at) != Case::Lower
 }
 
 /// What makes an address, if a word there does: its first token and where it ends.
@@ -200,7 +219,13 @@ fn street_word_before(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             && words.is_number(at - 1)
             && at > 2
             && words.is_number(at - 3));
-    if !(words.is_capital(at) || words.no_capitals || is_numbered) {
+    // "12 bis rue …"
+    let is_bis =
+        at > 1 && words.is_one_of(at - 1, &["bis", "ter", "quater"]) && is_house_number(words, at - 2);
+    let is_small_word = !words
+        .is_one_of(at, &["via", "place", "route", "cours", "plaza", "al", "c", "r", "av"])
+        && words.is_capital(at + 1);
+    if !(words.is_capital(at) || words.no_capitals || is_numbered || is_bis || is_small_word) {
         return None;
     }
     let name = at + 1;
@@ -214,8 +239,9 @@ fn street_word_before(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     }
     let number = number_after(words, end);
     match number {
-        Some(end) => Some((at, end)),
+        Some(end) => Some((if is_bis { at - 2 } else { at }, end)),
         None if numbered_before => Some((at - 1, end)),
+        None if is_bis => Some((at - 2, end)),
         None => None,
     }
 }
@@ -244,20 +270,25 @@ fn number_after(words: &Words<'_>, end: usize) -> Option<usize> {
             | " nº "
             | ", nº "
     );
-    if !is_near || !is_house_number(words, number) || words.get(number)?.len() > 4 && !words.is_number(number)
+    // "Rue Royale, 75001 Paris"
+    let is_postcode = gap == ", " && token_len(words, number) >= 4 && words.is_capital(number + 1);
+    if !is_near
+        || is_postcode
+        || !is_house_number(words, number)
+        || words.get(number)?.len() > 4 && !words.is_number(number)
     {
         return None;
     }
     // "12/3", "12-14"
     let mut end = number + 1;
-    if matches!(words.gap_after(number), "/" | "-" | "–") && is_house_number(words, end) {
-        end += 1;
-    } else if words.gap_after(number) == " "
+    let is_range = matches!(words.gap_after(number), "/" | "-" | "–") && is_house_number(words, end);
+    // "12 b"
+    let is_letter = words.gap_after(number) == " "
         && words.word(end).len() == 1
         && words.get(end).is_some_and(|token| token.kind == Kind::Word)
         && !words.is_one_of(end, &["a", "i", "o", "e", "y", "u"])
-        && words.gap_after(end) != "."
-    {
+        && words.gap_after(end) != ".";
+    if is_range || is_letter {
         end += 1;
     }
     Some(end)
@@ -269,16 +300,20 @@ fn street_word_after(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     if words.get(at)?.len() == 1 && !words.gap_after(at).starts_with('.') {
         return None;
     }
-    if !matches!(gap, " " | "-" | "  ")
-        || !is_name_word(words, at.checked_sub(1)?) && !is_ordinal(words, at - 1)
-    {
+    // "5th Avenue", "St. John's Road"
+    let is_of_name = |at: usize| {
+        is_name_word(words, at)
+            || is_ordinal(words, at)
+            || words.word(at) == "s" && matches!(words.gap_before(at), "'" | "’")
+    };
+    if !matches!(gap, " " | "-" | "  ") || !is_of_name(at.checked_sub(1)?) {
         return None;
     }
     let mut start = at - 1;
     while start > 0
         && at - start < MAX_NAME_WORDS
-        && matches!(words.gap_before(start), " " | "-" | "'" | ". " | "  ")
-        && (is_name_word(words, start - 1) || is_ordinal(words, start - 1))
+        && matches!(words.gap_before(start), " " | "-" | "'" | "’" | ". " | "  ")
+        && is_of_name(start - 1)
         && !(words.begins_sentence(start)
             && words.gap_before(start) == ". "
             && words.word(start - 1).len() > 2)
@@ -297,6 +332,7 @@ fn street_word_after(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             || words.word(at).len() > 2 && !words.is(at, Class::WORD)
             || words.is_one_of(at, &["utca", "út", "tér", "ulica", "u"]))
         && matches!(words.gap_after(at), " " | ". ")
+        && !(start + 1 == at && words.is(start, Class::PARTICLE))
     {
         return Some((trimmed(words, start, at), end));
     }
@@ -698,10 +734,8 @@ fn city_end(words: &Words<'_>, start: usize) -> usize {
             || end >= words.len()
             || words.gap_after(end - 1).contains('\n')
             || words.gap_after(end - 1).starts_with(',');
-    if is_plain && (end == start + 1 && !is_followed || !is_followed && !words.is(end - 1, Class::PLACE)) {
-        return start;
-    }
-    end
+    let is_known = end > start + 1 && words.is(end - 1, Class::PLACE);
+    if is_plain && !is_followed && !is_known { start } else { end }
 }
 
 /// Where an address goes on to, from where its street ends.
@@ -737,6 +771,18 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
             is_in_city = true;
             continue;
         }
+        // "3º B"
+        let is_floor = gap == ", " && words.is_number(end) && token_len(words, end) <= 2;
+        if is_floor && words.gap_after(end).starts_with(['º', 'ª', '°']) {
+            end += 1;
+            if words.gap_after(end - 1).ends_with(' ')
+                && token_len(words, end) <= 3
+                && words.case(end) == Case::Capital
+            {
+                end += 1;
+            }
+            continue;
+        }
         // A crossing: "the corner of … and …".
         if gap == " "
             && words.is_one_of(end, &["and", "und", "&"])
@@ -761,10 +807,18 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
             continue;
         }
         let is_code =
-            words.get(end).is_some_and(|token| token.kind == Kind::Number && (3..=6).contains(&token.len()));
+            words.get(end).is_some_and(|token| token.kind == Kind::Number && (3..=6).contains(&token.len()))
+                || words.gap_after(end) == "-"
+                    && token_len(words, end) == 2
+                    && words.is_number(end)
+                    && words.is_number(end + 1)
+                    && token_len(words, end + 1) == 3;
         if is_code
             && !gap.contains('.')
-            && (is_in_city || words.is_capital(end + 1) || token_len(words, end) >= 4 && gap.contains(','))
+            && (is_in_city
+                || words.is_capital(end + 1)
+                || words.is_capital(end + 2) && words.gap_after(end) == "-"
+                || token_len(words, end) >= 4 && gap.contains(','))
         {
             end = zip_end(words, end);
             // "1012 AB"
@@ -778,7 +832,7 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
             continue;
         }
         let city = if words.is_capital(end) || words.no_capitals { city_end(words, end) } else { end };
-        if city > end && !gap.starts_with('.') || city > end && gap.contains('\n') {
+        if city > end && (gap.contains('\n') || !gap.starts_with('.')) {
             end = city;
             is_in_city = true;
             continue;
@@ -806,12 +860,19 @@ fn token_len(words: &Words<'_>, at: usize) -> usize {
 
 /// Where an address begins, from where what makes it one does: numbers before the street.
 fn before(words: &Words<'_>, mut start: usize, taken: usize) -> usize {
-    // "Unit 2451 Box 9006"
-    if start > taken
-        && words.is_one_of(start - 1, &["unit", "psc", "cmr", "apt", "suite"])
-        && words.gap_before(start) == " "
-    {
+    // "Unit 2451 Box 9006", "Flat 12, …"
+    let is_unit = |at: usize| words.is(at, Class::UNIT) || words.is_one_of(at, &["psc", "cmr"]);
+    if start > taken && is_unit(start - 1) && words.gap_before(start) == " " {
         return start - 1;
+    }
+    start = street_before_city(words, start, taken);
+    if start >= taken + 2
+        && words.gap_before(start) == ", "
+        && words.gap_before(start - 1) == " "
+        && (is_unit(start - 2) && words.get(start - 1).is_some_and(|token| token.kind != Kind::Word)
+            || is_unit(start - 1) && is_ordinal(words, start - 2))
+    {
+        return start - 2;
     }
     for _ in 0..2 {
         if start == taken
@@ -827,6 +888,33 @@ fn before(words: &Words<'_>, mut start: usize, taken: usize) -> usize {
         start = number;
     }
     crossing(words, start, taken)
+}
+
+/// The street before a postcode and its city, though no word says that it is one: "Am Alten Markt 7, 50667 Köln",
+/// "99 Bishopsgate, London EC2M 3XD".
+fn street_before_city(words: &Words<'_>, start: usize, taken: usize) -> usize {
+    if start <= taken || !matches!(words.gap_before(start), ", " | "\n" | ",\n") {
+        return start;
+    }
+    let ends_with_number = is_house_number(words, start - 1) && token_len(words, start - 1) <= 4;
+    let last = if ends_with_number { start - 1 } else { start };
+    let mut first = last;
+    while first > taken
+        && last - first < MAX_NAME_WORDS
+        && (first == start || matches!(words.gap_before(first), " " | "-" | "'" | ". "))
+        && words.get(first - 1).is_some_and(|token| token.kind == Kind::Word)
+        && (words.is_capital(first - 1) || words.is(first - 1, Class::PARTICLE))
+        && !words.is_in_code(first - 1)
+    {
+        first -= 1;
+    }
+    let is_numbered = first > taken && is_house_number(words, first - 1) && words.gap_before(first) == " ";
+    match (ends_with_number, is_numbered) {
+        _ if first == last || !words.is_capital(first) || words.is(first, Class::PROPER) => start,
+        (_, true) => first - 1,
+        (true, false) => first,
+        (false, false) => start,
+    }
 }
 
 /// The lines above an address that begins one: who lives there, or what is there. Lines of names alone are meant,
@@ -906,3 +994,6 @@ fn crossing(words: &Words<'_>, start: usize, taken: usize) -> usize {
     }
     start
 }
+
+#[cfg(test)]
+mod tests;

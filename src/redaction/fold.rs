@@ -122,6 +122,7 @@ fn lower(c: char) -> char {
 
 /// The hash of a word of ASCII letters alone that begins at a place in a text; `None` when it is another, or too near
 /// to the end to be read in two steps. The same as [`Folded::hash`], without a copy.
+#[inline]
 pub(super) fn hash_in_place(text: &[u8], start: usize, len: usize) -> Option<u64> {
     const CASE: u64 = 0x2020_2020_2020_2020;
     const BEYOND_ASCII: u64 = 0x8080_8080_8080_8080;

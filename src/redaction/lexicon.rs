@@ -1,8 +1,9 @@
 //! What is known of words: names, places, words of the languages, and those that speak of a person or an
 //! address. The lists are in `gazetteer/`; `gazetteer/SOURCES.md` says where they are from.
 //!
-//! A table of 64-bit entries, made once in a process: 44 bits of the hash of a word and 20 bits of what it is. Two
-//! words in a billion are taken for each other, which costs a placeholder too much at worst.
+//! A table of 32-bit entries, made once in a process: 24 bits of the hash of a word, and 8 that say which of the
+//! combinations of classes it has. It takes a megabyte, so that it stays near the processor. One unknown word in
+//! millions is taken for another, which costs a placeholder too much at worst.
 
 use std::sync::LazyLock;
 
@@ -55,6 +56,17 @@ impl Class {
     /// `Postfach`, `APO`: begins an address that has no street.
     pub(super) const BOX: Self = Self(1 << 18);
 
+    /// What comes after a name without being one.
+    pub(super) const SUFFIX: Self = Self(1 << 19);
+    /// With these behind it a name is that of a thing: "Elizabeth Line".
+    pub(super) const THING: Self = Self(1 << 20);
+    /// Before these names are those of lakes and the like.
+    pub(super) const BEFORE_THING: Self = Self(1 << 21);
+    /// Articles of German, French, Spanish, Italian, Portuguese and Dutch, and what they are joined to.
+    pub(super) const ARTICLE: Self = Self(1 << 22);
+    /// What may stand between the two.
+    pub(super) const COPULA: Self = Self(1 << 23);
+
     pub(super) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -66,7 +78,7 @@ impl Class {
 }
 
 /// The lists: what all their words are, and the words.
-const LISTS: [(Class, &str); 22] = [
+const LISTS: [(Class, &str); 27] = [
     (Class::GIVEN, include_str!("gazetteer/given.txt")),
     (Class::SURNAME, include_str!("gazetteer/surnames.txt")),
     (Class::GIVEN.or(Class::SURNAME), include_str!("gazetteer/both.txt")),
@@ -88,20 +100,28 @@ const LISTS: [(Class, &str); 22] = [
     (Class::NAME_WORD, include_str!("gazetteer/name_words.txt")),
     (Class::PLACE_WORD, include_str!("gazetteer/place_words.txt")),
     (Class::BOX, include_str!("gazetteer/boxes.txt")),
+    (Class::SUFFIX, include_str!("gazetteer/suffixes.txt")),
+    (Class::THING, include_str!("gazetteer/things.txt")),
+    (Class::BEFORE_THING, include_str!("gazetteer/before_things.txt")),
+    (Class::ARTICLE, include_str!("gazetteer/articles.txt")),
+    (Class::COPULA, include_str!("gazetteer/copulas.txt")),
     // Words that are in no list of words, as they are in those above.
-    (Class::WORD, "st\nave\nrd\nblvd\napt\nste\ninc\nltd\ngmbh\nllc\ncorp\nplc\n"),
+    (Class::WORD, "apt\nave\nblvd\ncorp\ngmbh\ninc\nllc\nltd\nplc\nrd\nst\nste\n"),
 ];
 
 /// Twice the words that there are, about, so that few share a slot.
 const SLOTS_LOG2: u32 = 18;
 const SLOTS: usize = 1 << SLOTS_LOG2;
-const CLASS_BITS: u32 = 20;
-const CLASSES: u64 = (1 << CLASS_BITS) - 1;
+/// The bits of an entry that say what the word is.
+const COMBINATION_BITS: u32 = 8;
+const COMBINATION: u32 = (1 << COMBINATION_BITS) - 1;
 
 /// The lists, ready for look-ups.
 pub(super) struct Lexicon {
     /// 0 is empty: no word is of no class.
-    slots: Box<[u64]>,
+    slots: Box<[u32]>,
+    /// The combinations of classes that there are; the first is none.
+    combinations: Vec<Class>,
 }
 
 impl Lexicon {
@@ -112,7 +132,8 @@ impl Lexicon {
     }
 
     fn build() -> Self {
-        let mut lexicon = Self { slots: vec![0; SLOTS].into_boxed_slice() };
+        let mut lexicon =
+            Self { slots: vec![0; SLOTS].into_boxed_slice(), combinations: vec![Class::UNKNOWN] };
         for (class, list) in LISTS {
             for word in list.lines() {
                 lexicon.add(word, class);
@@ -124,22 +145,37 @@ impl Lexicon {
     fn add(&mut self, word: &str, class: Class) {
         let Some(hash) = Folded::of(word).map(|folded| folded.hash()) else { return };
         let mut slot = Self::first_slot(hash);
-        loop {
-            let entry = self.slots[slot];
-            if entry == 0 || entry >> CLASS_BITS == hash >> CLASS_BITS {
-                self.slots[slot] = (hash >> CLASS_BITS << CLASS_BITS) | entry & CLASSES | u64::from(class.0);
-                return;
-            }
+        while self.slots[slot] != 0 && !Self::is_of(self.slots[slot], hash) {
             slot = (slot + 1) % SLOTS;
         }
+        let class = class.or(self.combination(self.slots[slot]));
+        let known = self.combinations.iter().position(|&known| known == class);
+        let index = known.unwrap_or_else(|| {
+            self.combinations.push(class);
+            self.combinations.len() - 1
+        });
+        // A test says that there are not as many.
+        let index = u32::try_from(index).unwrap_or_default() & COMBINATION;
+        self.slots[slot] = (hash as u32) & !COMBINATION | index;
+    }
+
+    fn combination(&self, entry: u32) -> Class {
+        self.combinations[(entry & COMBINATION) as usize]
+    }
+
+    const fn is_of(entry: u32, hash: u64) -> bool {
+        (entry ^ hash as u32) & !COMBINATION == 0
     }
 
     /// What a word is, in any case.
-    pub(super) fn class(&self, word: &str) -> Class {
+    #[cold]
+    #[inline(never)]
+    fn class(&self, word: &str) -> Class {
         Folded::of(word).map_or(Class::UNKNOWN, |folded| self.class_of(folded.hash()))
     }
 
-    /// What the word at a place in a text is.
+    /// What the word at a place in a text is, in any case.
+    #[inline]
     pub(super) fn class_in(&self, text: &str, start: usize, end: usize) -> Class {
         match fold::hash_in_place(text.as_bytes(), start, end - start) {
             Some(hash) => self.class_of(hash),
@@ -147,6 +183,7 @@ impl Lexicon {
         }
     }
 
+    #[inline]
     fn class_of(&self, hash: u64) -> Class {
         let mut slot = Self::first_slot(hash);
         loop {
@@ -154,15 +191,72 @@ impl Lexicon {
             if entry == 0 {
                 return Class::UNKNOWN;
             }
-            if entry >> CLASS_BITS == hash >> CLASS_BITS {
-                return Class((entry & CLASSES) as u32);
+            if Self::is_of(entry, hash) {
+                return self.combination(entry);
             }
             slot = (slot + 1) % SLOTS;
         }
     }
 
-    /// The highest bits, which are part of what is compared too.
+    /// The highest bits; the lowest are compared.
     const fn first_slot(hash: u64) -> usize {
         (hash >> (u64::BITS - SLOTS_LOG2)) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_what_their_lists_say() {
+        let lexicon = Lexicon::shipped();
+        for (word, of, not_of) in [
+            ("Niklas", Class::GIVEN, Class::WORD.or(Class::SURNAME)),
+            ("NOVÁKOVÁ", Class::SURNAME, Class::WORD),
+            ("Novakova", Class::SURNAME, Class::WORD),
+            ("Анна", Class::GIVEN, Class::WORD),
+            ("Will", Class::GIVEN.or(Class::WORD), Class::FAMILIAR),
+            ("Grace", Class::FAMILIAR, Class::PLACE),
+            ("Koch", Class::WORD, Class::GIVEN),
+            ("Kubernetes", Class::PROPER, Class::GIVEN.or(Class::SURNAME)),
+            ("Denmark", Class::PLACE, Class::GIVEN),
+            ("Straße", Class::STREET_AFTER, Class::GIVEN),
+            ("GmbH", Class::LEGAL, Class::GIVEN),
+            ("xqwzt", Class::UNKNOWN, Class::GIVEN),
+        ] {
+            let class = lexicon.class(word);
+            assert!(of == Class::UNKNOWN || class.is(of), "{word} is {class:?}");
+            assert!(!class.is(not_of), "{word} is {class:?}");
+            let text = format!("({word}) and some more text behind");
+            assert_eq!(lexicon.class_in(&text, 1, 1 + word.len()), class, "{word}");
+        }
+    }
+
+    /// Every word of every list is found again, so the table is neither full nor out of combinations.
+    #[test]
+    fn all_words_are_found_again() {
+        let lexicon = Lexicon::shipped();
+        assert!(lexicon.combinations.len() < 1 << COMBINATION_BITS, "{}", lexicon.combinations.len());
+        let used = lexicon.slots.iter().filter(|&&entry| entry != 0).count();
+        assert!(used < SLOTS * 2 / 3, "{used} of {SLOTS}");
+        for (class, list) in LISTS {
+            for word in list.lines() {
+                let found = lexicon.class(word);
+                assert!(found.or(class) == found, "{word} is {found:?}, not {class:?}");
+            }
+        }
+    }
+
+    /// Lists are as `make.py` leaves them: one word a line, in lower case without marks, sorted.
+    #[test]
+    fn lists_are_in_order() {
+        for (_, list) in LISTS {
+            let words: Vec<&str> = list.lines().collect();
+            assert!(words.is_sorted(), "{:?}", words.first());
+            for word in words {
+                assert_eq!(Folded::of(word).unwrap().as_bytes(), word.as_bytes(), "{word}");
+            }
+        }
     }
 }

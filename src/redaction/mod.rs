@@ -90,8 +90,10 @@ struct Span {
 }
 
 impl Span {
-    /// A place that a person is in.
+    /// A place that a person may be from.
     const PLACE: u8 = 20;
+    /// A place that a person lives in, though it may be called after another.
+    const HOME: u8 = 31;
     /// A line above an address: a person, if it holds a name.
     const ADDRESSEE: u8 = 25;
     /// Where a person works, or a company, though it may be called after a person.

@@ -17,116 +17,6 @@ const MAX_PARTS: usize = 6;
 const BLURRED: Class = Class::WORD.or(Class::PROPER).or(Class::PLACE).or(Class::GREETING).or(Class::SIGN_OFF);
 const NAME: Class = Class::GIVEN.or(Class::SURNAME);
 
-/// What comes after a name without being one.
-const SUFFIXES: [&str; 14] =
-    ["jr", "sr", "md", "phd", "dds", "dvm", "esq", "ii", "iii", "iv", "msc", "mba", "rn", "cpa"];
-/// What may stand between the two.
-const COPULAS: [&str; 26] = [
-    "is",
-    "s",
-    "was",
-    "ist",
-    "lautet",
-    "est",
-    "es",
-    "é",
-    "è",
-    "är",
-    "er",
-    "to",
-    "as",
-    "mr",
-    "se",
-    "się",
-    "to",
-    "jest",
-    "je",
-    "είναι",
-    "me",
-    "mich",
-    "of",
-    "und",
-    "on",
-    "full",
-];
-/// With these behind it a name is that of a thing: "Elizabeth Line".
-const THINGS: [&str; 40] = [
-    "line",
-    "law",
-    "laws",
-    "day",
-    "eve",
-    "street",
-    "airport",
-    "station",
-    "award",
-    "awards",
-    "prize",
-    "theorem",
-    "algorithm",
-    "effect",
-    "syndrome",
-    "disease",
-    "model",
-    "method",
-    "test",
-    "hotel",
-    "bridge",
-    "river",
-    "square",
-    "cup",
-    "college",
-    "university",
-    "hospital",
-    "school",
-    "foundation",
-    "retries",
-    "size",
-    "distribution",
-    "constant",
-    "equation",
-    "transform",
-    "filter",
-    "tree",
-    "code",
-    "principle",
-    "paradox",
-];
-/// Articles of German, French, Spanish, Italian, Portuguese and Dutch, and what they are joined to.
-const ARTICLES: [&str; 44] = [
-    "der", "die", "das", "dem", "den", "des", "ein", "eine", "einen", "einem", "einer", "zum", "zur", "im",
-    "vom", "kein", "keine", "le", "la", "les", "un", "une", "du", "au", "el", "los", "las", "una", "del",
-    "al", "il", "lo", "gli", "nel", "o", "os", "um", "uma", "do", "da", "het", "een", "de", "il",
-];
-/// Before these names are those of lakes and the like.
-const LAKES: [&str; 26] = [
-    "lake",
-    "mount",
-    "mt",
-    "port",
-    "fort",
-    "saint",
-    "san",
-    "santa",
-    "santo",
-    "point",
-    "cape",
-    "hurricane",
-    "storm",
-    "project",
-    "operation",
-    "camp",
-    "cafe",
-    "café",
-    "hotel",
-    "club",
-    "team",
-    "place",
-    "class",
-    "plan",
-    "version",
-    "release",
-];
 /// Endings that surnames have and hardly a word, long ones alone.
 const SURNAME_ENDINGS: [&str; 47] = [
     "ov", "ev", "shita", "moto", "yama", "mura", "quez", "guez", "rsen", "elsen", "ksen", "ucci", "ieva",
@@ -326,14 +216,29 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     if class.is(BLURRED) && !class.is(NAME) {
         return None;
     }
+    // "SMITH, JOHN"
+    let is_upper = |at: usize| words.case(at) == Case::Upper && words.word(at).len() > 2;
+    if is_upper(at)
+        && is_upper(at + 1)
+        && words.gap_after(at) == ", "
+        && class.is(Class::SURNAME)
+        && words.is(at + 1, Class::GIVEN)
+        && !words.is_in_code(at)
+    {
+        return Some((at, at + 2));
+    }
     let first = part(words, at);
     match first {
         Part::Other => return None,
         Part::Initial => return after_initials(words, at).map(|end| (at, end)),
         _ => {}
     }
-    let (clue, end) = (clue_before(words, at), tail(words, at));
+    let end = tail(words, at);
     let is_full = end > at + 1;
+    if is_full && first == Part::Given {
+        return Some((at, end));
+    }
+    let clue = clue_before(words, at);
     let next = if is_full { part(words, at + 1) } else { Part::Other };
     let familiar = |at: usize| words.is(at, Class::FAMILIAR);
     // "SELECT name FROM"
@@ -342,7 +247,7 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         || match first {
             Part::Given => is_full || may_stand_alone(words, at, clue),
             Part::Surname => {
-                (is_full && matches!(next, Part::Given | Part::Surname))
+                (is_full && (last_is(words, at, end, Part::Given) || last_is(words, at, end, Part::Surname)))
                     || clue >= Clue::Maybe
                     || (words.word(at).chars().nth(3).is_some() && may_stand_alone(words, at, clue))
                     || words.is(at + 1, Class::SAID)
@@ -350,7 +255,7 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             Part::WeakGiven => {
                 clue >= Clue::Likely && may_be_meant(words, at)
                     || (is_full && last_is(words, at, end, Part::Surname))
-                    || (is_full && familiar(at) && last_is(words, at, end, Part::WeakSurname) && familiar(end - 1))
+                    || (is_full && familiar(at) && familiar(end - 1) && words.is(end - 1, Class::SURNAME))
                     || (is_full && familiar(at) && clue >= Clue::Maybe && next == Part::Unknown)
                     || (is_full && familiar(at) && next == Part::Given && words.is(at + 1, Class::SURNAME))
                     // A city and a name, and no "in" before it.
@@ -364,7 +269,10 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                     || (words.is(at, Class::FAMILIAR) && is_after_initials(words, at))
             }
             Part::Unknown => {
-                (is_full && last_is(words, at, end, Part::Surname) && !words.is(at, Class::TITLE))
+                // Of languages in other scripts we know too few words to tell the first of a sentence.
+                let is_latin = words.word(at).starts_with(|c: char| c < '\u{370}');
+                let may_be = is_latin || !words.begins_sentence(at);
+                (is_full && may_be && last_is(words, at, end, Part::Surname))
                     || (clue == Clue::Likely
                         && words.word(at).chars().nth(14).is_none()
                         && (is_full || ends_phrase(words, end)))
@@ -429,7 +337,7 @@ fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
         return false;
     }
     // "Murphy's Law", "Jack of all trades".
-    if words.word(at + 1) == "s" && words.is_one_of(at + 2, &THINGS)
+    if words.word(at + 1) == "s" && words.is(at + 2, Class::THING)
         || words.is_one_of(at + 1, &["of"]) && words.is_one_of(at + 2, &["all"])
     {
         return false;
@@ -442,7 +350,7 @@ fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
         return false;
     }
     // "der Koch", "la Casa": in languages of which we know too few words.
-    let is_article = at > 0 && words.gap_before(at) == " " && words.is_one_of(at - 1, &ARTICLES);
+    let is_article = at > 0 && words.gap_before(at) == " " && words.is(at - 1, Class::ARTICLE);
     if is_article && !words.is(at, Class::GIVEN) {
         return false;
     }
@@ -464,7 +372,7 @@ fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
     {
         return true;
     }
-    if words.is_one_of(before, &LAKES) {
+    if words.is(before, Class::BEFORE_THING) {
         return false;
     }
     // A capital at the beginning of a sentence says nothing, and in German nouns have one.
@@ -481,15 +389,14 @@ fn tail(words: &Words<'_>, start: usize) -> usize {
             "'" | "’" => words.word(end - 1).len() == 1,
             ". " | "." => words.is_initial(end - 1),
             ", " => {
-                words.is_one_of(end, &SUFFIXES)
-                    && words.get(end).is_some_and(|token| token.case == Case::Upper)
+                words.is(end, Class::SUFFIX) && words.get(end).is_some_and(|token| token.case == Case::Upper)
             }
             _ => false,
         };
         if !is_joined {
             break;
         }
-        if words.is_one_of(end, &SUFFIXES) && (words.no_capitals || words.is_capital(end)) {
+        if words.is(end, Class::SUFFIX) && (words.no_capitals || words.is_capital(end)) {
             return end + 1;
         }
         if !words.is_capital(end) {
@@ -508,12 +415,19 @@ fn tail(words: &Words<'_>, start: usize) -> usize {
             }
             break;
         }
-        if words.is_one_of(end, &THINGS) {
+        if words.is(end, Class::THING) {
             // "Elizabeth Line" is none, and "Elizabeth Line" must not be half of one.
             break;
         }
         let goes_on = match part(words, end) {
             Part::Given | Part::Surname | Part::Unknown => true,
+            // "Jonathan Talon DDS"
+            _ if words.is(end + 1, Class::SUFFIX)
+                && words.case(end + 1) == Case::Upper
+                && words.gap_after(end) == " " =>
+            {
+                true
+            }
             Part::WeakSurname => {
                 !words.is(end, Class::PROPER)
                     || part(words, start) == Part::Given && !words.is(end, Class::WORD)
@@ -703,6 +617,10 @@ fn ends_line(words: &Words<'_>, end: usize) -> bool {
 
 /// Whether "name", and maybe "is" or a colon, stands before a place.
 fn is_after_name_word(words: &Words<'_>, at: usize) -> bool {
+    // Most words are not, which is seen at once.
+    if !(at.saturating_sub(3)..at).any(|before| words.is(before, Class::NAME_WORD)) {
+        return false;
+    }
     let mut word = at;
     for _ in 0..3 {
         let Some(before) = word.checked_sub(1) else { return false };
@@ -717,7 +635,7 @@ fn is_after_name_word(words: &Words<'_>, at: usize) -> bool {
             return gap.len() < 4
                 && (word == at || !words.is_one_of(word, &["of", "to", "und"]) || words.is_capital(before));
         }
-        if !words.is_one_of(before, &COPULAS) {
+        if !words.is(before, Class::COPULA) {
             return false;
         }
         word = before;
@@ -747,7 +665,7 @@ fn lower_case_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             && class.is(Class::GIVEN)
             && (words.is(at + 1, Class::SURNAME) || words.no_capitals)
         {
-            let end = if words.is_one_of(at + 2, &SUFFIXES) { at + 3 } else { at + 2 };
+            let end = if words.is(at + 2, Class::SUFFIX) { at + 3 } else { at + 2 };
             return Some((at, end));
         }
         if words.no_capitals && class.is(Class::GIVEN) {
@@ -827,3 +745,6 @@ fn may_be_unlisted(words: &Words<'_>, at: usize) -> bool {
         && (is_unlisted || is_surname)
         && !words.is_in_code(at)
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,11 +121,15 @@ pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
             continue;
         }
         if follows_one_of(words, at, &WORK) {
-            let end = company_end(words, at + 1);
-            push(words, at + 1, end, (Entity::ORGANIZATION, Span::ORGANISATION), spans);
+            let start = if words.is_capital(at + 1) { at + 1 } else { at + 2 };
+            let end = company_end(words, start);
+            push(words, start, end, (Entity::ORGANIZATION, Span::ORGANISATION), spans);
         } else if follows_one_of(words, at, &HOME) {
-            let end = place_end(words, at + 1);
-            push(words, at + 1, end, (Entity::LOCATION, Span::PLACE), spans);
+            let start = if words.is_capital(at + 1) { at + 1 } else { at + 2 };
+            let end = place_end(words, start);
+            // What is "from" somewhere may be from somebody.
+            let priority = if words.word(at) == "from" { Span::PLACE } else { Span::HOME };
+            push(words, start, end, (Entity::LOCATION, priority), spans);
         }
     }
 }
@@ -195,7 +199,7 @@ fn company_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         let gap = words.gap_before(start);
         let is_joined = matches!(gap, " " | "-" | " & " | "&" | "  " | " + " | "." | ". " | "'" | "’")
             || gap == ", " && (start == at || words.is(start, Class::LEGAL))
-            || gap == ", " && at - start <= 2 && words.word(start) == "and";
+            || gap == ", " && (start..at).any(|at| words.is_one_of(at, &["and", "und", "et"]));
         if !is_joined || gap == ". " && !words.is(start - 1, Class::LEGAL) {
             break;
         }
@@ -243,28 +247,27 @@ fn company_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 
 /// Where the name of a company that begins at a word ends.
 fn company_end(words: &Words<'_>, start: usize) -> usize {
-    let start_of_name = if words.is_capital(start) { start } else { start + 1 };
-    let mut end = start_of_name;
-    while end < start_of_name + MAX_NAME_WORDS {
-        let is_joined = end == start_of_name
-            || matches!(words.gap_before(end), " " | "-" | " & " | "&" | "  " | "'" | ".");
+    let mut end = start;
+    while end < start + MAX_NAME_WORDS {
+        let is_joined =
+            end == start || matches!(words.gap_before(end), " " | "-" | " & " | "&" | "  " | "'" | ".");
         let goes_on = words.is_capital(end)
             || words.is_one_of(end, &["of", "and", "de", "for", "und"])
                 && words.is_capital(end + 1)
-                && end > start_of_name
+                && end > start
                 && !words.is(end + 1, Class::WORD)
-            || words.get(end).is_some_and(|token| token.kind == Kind::Mixed) && end > start_of_name;
+            || words.get(end).is_some_and(|token| token.kind == Kind::Mixed) && end > start;
         if !is_joined || !goes_on || words.is_in_code(end) {
             break;
         }
         end += 1;
     }
     // A day or a month is no employer.
-    let is_one = end == start_of_name + 1
-        && words.class(start_of_name).is(Class::WORD)
-        && !words.is(start_of_name, Class::GIVEN.or(Class::SURNAME).or(Class::PROPER))
-        && words.get(start_of_name).is_some_and(|token| token.case == Case::Capital);
-    if end == start_of_name || is_one && words.word(start_of_name) == "I" { start } else { end }
+    let is_one = end == start + 1
+        && words.class(start).is(Class::WORD)
+        && !words.is(start, Class::GIVEN.or(Class::SURNAME).or(Class::PROPER))
+        && words.get(start).is_some_and(|token| token.case == Case::Capital);
+    if end == start || is_one && words.word(start) == "I" { start } else { end }
 }
 
 /// "The … office", where the name has no legal form.
@@ -290,46 +293,47 @@ fn office_of(words: &Words<'_>, at: usize, spans: &mut Vec<Span>) {
 
 /// Where the name of a place that begins at a word ends.
 fn place_end(words: &Words<'_>, start: usize) -> usize {
-    let start_of_name = if words.is_capital(start) { start } else { start + 1 };
     let is_placeless = |at: usize| {
         let class = words.class(at);
         // "from Monday", "in English", "from API 2"
         class.is(Class::PROPER) && !class.is(Class::PLACE)
             || class.is(Class::WORD)
                 && !class.is(Class::PLACE)
-                && !(words.is_capital(at + 1) && words.gap_after(at) == " ")
+                && !(words.is_capital(at + 1) && matches!(words.gap_after(at), " " | ". "))
     };
-    if is_placeless(start_of_name)
-        || words.is_in_code(start_of_name)
-        || words.get(start_of_name).is_some_and(|token| {
-            token.case == Case::Upper
-                && token.len() < 5
-                && !words.is_one_of(start_of_name, &["usa", "uk", "uae"])
+    if is_placeless(start)
+        || words.is_in_code(start)
+        || words.get(start).is_some_and(|token| {
+            token.case == Case::Upper && token.len() < 5 && !words.is_one_of(start, &["usa", "uk", "uae"])
         })
     {
         return start;
     }
-    let mut end = start_of_name;
-    while end < start_of_name + MAX_NAME_WORDS {
-        let is_joined = end == start_of_name || matches!(words.gap_before(end), " " | "-" | ". " | "'" | "’");
+    let mut end = start;
+    while end < start + MAX_NAME_WORDS {
+        let is_joined = end == start || matches!(words.gap_before(end), " " | "-" | ". " | "'" | "’");
         if !is_joined || words.is_in_code(end) {
             break;
         }
-        if words.is_capital(end) {
-            end += 1;
-        } else if end > start_of_name
-            && (words.is(end, Class::PARTICLE) || words.is_one_of(end, &["of", "and", "the", "a", "y", "u"]))
-            && (words.is_capital(end + 1)
-                || words.is_capital(end + 2) && words.is_one_of(end + 1, &["the", "la", "del"]))
-            && words.gap_after(end) == " "
-            && !(words.is_one_of(end, &["and"])
-                && !words.is(end + 1, Class::PLACE)
-                && !words.is_one_of(end + 1, &["Herzegovina", "Tobago", "Barbuda", "Nevis", "Principe"]))
-        {
-            end += 1;
-        } else {
+        // "Bosnia and Herzegovina"
+        let joins = || {
+            end > start
+                && (words.is(end, Class::PARTICLE)
+                    || words.is_one_of(end, &["of", "and", "the", "a", "y", "u"]))
+                && (words.is_capital(end + 1)
+                    || words.is_capital(end + 2) && words.is_one_of(end + 1, &["the", "la", "del"]))
+                && words.gap_after(end) == " "
+                && !(words.is_one_of(end, &["and"])
+                    && !words.is(end + 1, Class::PLACE)
+                    && !words.is_one_of(end + 1, &["Herzegovina", "Tobago", "Barbuda", "Nevis", "Principe"]))
+        };
+        if !words.is_capital(end) && !joins() {
             break;
         }
+        end += 1;
     }
-    if end == start_of_name { start } else { end }
+    if end == start { start } else { end }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,8 +65,16 @@ impl<'a> Words<'a> {
 
     /// Whether the word there is, in any case of ASCII letters, one of a list in lower case.
     pub(super) fn is_one_of(&self, at: usize, list: &[&str]) -> bool {
-        let word = self.word(at);
-        !word.is_empty() && list.iter().any(|listed| listed.eq_ignore_ascii_case(word))
+        // No list holds a longer word, and most words that are asked about are in none.
+        let word = self.word(at).as_bytes();
+        let Some(first) = word.first().map(u8::to_ascii_lowercase) else { return false };
+        let is_it = |listed: &&str| {
+            let listed = listed.as_bytes();
+            listed.len() == word.len()
+                && listed[0].to_ascii_lowercase() == first
+                && listed.eq_ignore_ascii_case(word)
+        };
+        word.len() <= 16 && list.iter().any(is_it)
     }
 
     /// What stands between a token and the next; after the last, what is left of the text.
@@ -111,7 +119,7 @@ impl<'a> Words<'a> {
     /// Whether a token is a part of a name in code, a path, a handle or a placeholder.
     pub(super) fn is_in_code(&self, at: usize) -> bool {
         let Some(token) = self.get(at) else { return true };
-        let before = self.text[..token.start()].as_bytes();
+        let before = &self.text.as_bytes()[..token.start()];
         let after = &self.text.as_bytes()[token.end()..];
         let joined_before = match before {
             [.., b'_' | b'@' | b'/' | b'\\' | b'#' | b'$' | b'<' | b'='] => true,

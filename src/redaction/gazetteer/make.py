@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, f"{ROOT}/py/x/faker")
 
 OTHER = str.maketrans({"ß": "ss", "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th",
-                       "ı": "i", "ħ": "h", "ŋ": "n", "ĸ": "k", "ŧ": "t", "ŀ": "l", "ſ": "s"})
+                       "ı": "i", "ħ": "h", "ŋ": "n", "ĸ": "k", "ŧ": "t", "ŀ": "l", "ſ": "s", "ς": "σ"})
 
 
 def fold(word):
@@ -143,7 +143,9 @@ def is_word(word):
 # Words too, in a dictionary, but hardly ever what a capital stands for.
 FIRMLY_NAMES = set("""billy bob bobby brad carol charlie colleen dolores frances fred graham heather hector jack james jared jasmine
 jenny jimmy joey john johnny ken maria martin mike molly nick peter roger sally sheila terry timothy tony veronica victor kim joe
-tim dave kate anita emily lily thomas tom jan mia muller weber becker wang yang vang richter huber nelson sanders springer warner watts
+tim dave anna ray troy lee warren glen rick elmer kelvin holly rosemary sue penny patty frank robin nils ole hannes kai mads mats
+gilles isa ines aurora iris ester erna inna jasper rainer dirk mikkel curt dieter fanny fortunato ismet leszek nela oto violet
+kate anita emily lily thomas tom jan mia muller weber becker wang yang vang richter huber nelson sanders springer warner watts
 fritz kramer brewer harry jerry barry larry josh matt jake eric adam steve phil ron ronnie sammy sam dan danny ben benny
 alex leo emma ella lisa nina eva sara sarah laura clara lola paul pierre simon louis luis marie jean""".split())
 names = given | surnames
@@ -195,6 +197,7 @@ for f, limit in (("male", 400), ("female", 600)):
     take(first_census, (line.split()[0] for line in open(f"{ROOT}/py/x/names-0.3.0/names/dist.{f}.first")), limit)
 familiar = {w for w in given & words if spread.get(w, 0) >= 6 and w not in stop and w in first_census}
 familiar |= {fold(w) for w in census[:4000]} & words & surnames - stop
+familiar |= set("young bill mark rich rose hope grant drew chase hunter long little best".split()) & words
 both = given & surnames
 given, surnames = given - both, surnames - both
 for name, listed in [("given", given), ("surnames", surnames), ("both", both), ("familiar", familiar), ("words", words),

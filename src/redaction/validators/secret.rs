@@ -154,3 +154,10 @@ pub(super) fn mixed(text: &str) -> bool {
     let has = |is: fn(&u8) -> bool| text.bytes().any(|b| is(&b));
     has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
 }
+
+/// Whether words may be a passphrase: none of those that sentences about one are made of.
+pub(super) fn passphrase(text: &str) -> bool {
+    const WORDS: [&str; 12] =
+        ["the", "for", "this", "with", "your", "and", "required", "that", "must", "should", "not", "when"];
+    !text.split([' ', '-']).any(|word| WORDS.contains(&word))
+}

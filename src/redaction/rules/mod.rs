@@ -3,7 +3,7 @@
 //! A pattern is tried where a word or a number begins, and there alone:
 //!
 //! - one that begins with fixed letters (`ghp_`, `(?i:password)`) at words that begin so, which a table of
-//!   three letters tells;
+//!   four letters tells;
 //! - any other at a word that holds a digit, and at a short word with a digit or a colon next to it.
 //!
 //! Most words are neither, so text with nothing to find costs little more than being cut into words. The
@@ -40,7 +40,7 @@ const CACHE_BYTES: usize = 1 << 23;
 /// The most bytes of all patterns, compiled.
 const MAX_NFA_BYTES: usize = 4 << 20;
 /// The letters of a pattern's beginning that the table of beginnings tells apart.
-const BEGINNING_BYTES: usize = 3;
+const BEGINNING_BYTES: usize = 4;
 /// The most beginnings of one pattern.
 const MAX_BEGINNINGS: usize = 8192;
 /// The longest word that is tried for its neighbour's sake.
@@ -455,7 +455,7 @@ fn lead_of(entry: &RuleEntry, lead: &str) -> Result<regex_automata::meta::Regex,
         .map_err(|error| RulesError::TooLarge(format!("rule `{}`: {error}", entry.name)))
 }
 
-/// The letters with which all matches of a pattern begin, in lower case, three of each; `None` when
+/// The letters with which all matches of a pattern begin, in lower case, at most four of each; `None` when
 /// there is no such list, or one of them is no letter.
 fn beginnings_of(pattern: &Hir) -> Option<Vec<Vec<u8>>> {
     let mut extractor = Extractor::new();
@@ -500,44 +500,44 @@ impl Patterns {
     }
 }
 
-/// Which three letters some pattern may begin with: a set with false hits, a cache line or two of it in use.
+/// Which four letters, or two or three, some pattern may begin with: a set with few false hits, a cache line or two
+/// of it in use.
 #[derive(Default)]
 struct Beginnings {
     bits: Vec<u64>,
-    any: bool,
+    /// Whether there are any of two letters, of three, of four.
+    lengths: [bool; BEGINNING_BYTES + 1],
 }
 
 impl Beginnings {
-    const BITS: usize = 1 << 13;
+    const BITS: u32 = 15;
 
     fn add(&mut self, beginning: &[u8]) {
-        self.bits.resize(Self::BITS / 64, 0);
-        self.any = true;
-        let mut set = |letters: [u8; BEGINNING_BYTES]| {
-            let slot = Self::slot(letters);
-            self.bits[slot / 64] |= 1 << (slot % 64);
-        };
-        match *beginning {
-            [a, b, c, ..] => set([a, b, c]),
-            // Whatever comes third.
-            [a, b] => (0..=u8::MAX).for_each(|c| set([a, b, c.to_ascii_lowercase()])),
-            _ => {}
-        }
+        self.bits.resize(1 << (Self::BITS - 6), 0);
+        let len = beginning.len().min(BEGINNING_BYTES);
+        self.lengths[len] = true;
+        let mut letters = [0; BEGINNING_BYTES];
+        letters[..len].copy_from_slice(&beginning[..len]);
+        let slot = Self::slot(letters);
+        self.bits[slot / 64] |= 1 << (slot % 64);
     }
 
     fn may_begin(&self, text: &[u8]) -> bool {
-        if !self.any {
-            return false;
+        let mut letters = [0; BEGINNING_BYTES];
+        for (letter, b) in letters.iter_mut().zip(text) {
+            *letter = b.to_ascii_lowercase();
         }
-        let [a, b, ref rest @ ..] = *text else { return false };
-        let c = rest.first().copied().unwrap_or(0);
-        let slot = Self::slot([a, b, c].map(|b| b.to_ascii_lowercase()));
-        self.bits[slot / 64] & (1 << (slot % 64)) != 0
+        // From the longest on; what is shorter is padded with zeros.
+        (2..=BEGINNING_BYTES).rev().any(|len| {
+            letters.iter_mut().skip(len).for_each(|letter| *letter = 0);
+            let slot = Self::slot(letters);
+            self.lengths[len] && self.bits[slot / 64] & (1 << (slot % 64)) != 0
+        })
     }
 
-    fn slot([a, b, c]: [u8; BEGINNING_BYTES]) -> usize {
-        let mixed = u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9E37_79B1);
-        (mixed >> (32 - 13)) as usize
+    fn slot(letters: [u8; BEGINNING_BYTES]) -> usize {
+        let mixed = u32::from_le_bytes(letters).wrapping_mul(0x9E37_79B1);
+        (mixed >> (u32::BITS - Self::BITS)) as usize
     }
 }
 

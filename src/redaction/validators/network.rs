@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// An IPv4 address (RFC 791) that is no version: after `Chrome/` a version stands, and the unspecified address
-/// and masks are nobody's.
+/// An IPv4 address (RFC 791) that is no version: after `Chrome/` a version stands, and the unspecified address,
+/// the loopback and masks are nobody's.
 pub(super) fn ipv4(text: &str, start: usize, end: usize) -> bool {
     let address = text[start..end].split(['/', ':']).next().unwrap_or_default();
     let Ok(address) = address.parse::<Ipv4Addr>() else { return false };

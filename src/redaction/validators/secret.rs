@@ -96,6 +96,10 @@ fn is_secret(text: &str) -> bool {
     if text.strip_prefix('$').is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')) {
         return false;
     }
+    // `DB_PASSWORD`: a name of a variable.
+    if text.contains('_') && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') {
+        return false;
+    }
     // `user_password`: a name of a field.
     if text.ends_with("_password")
         || text.ends_with("_token")

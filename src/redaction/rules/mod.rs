@@ -43,6 +43,9 @@ const MAX_NFA_BYTES: usize = 4 << 20;
 const BEGINNING_BYTES: usize = 4;
 /// The most beginnings of one pattern.
 const MAX_BEGINNINGS: usize = 8192;
+/// The longest run of `extend` in which a rule with it is tried again: each try looks at the rest of the run, so
+/// many in a long one would take quadratic time.
+const MAX_RUN_BYTES: usize = 4096;
 /// The longest word that is tried for its neighbour's sake.
 const SHORT_WORD_BYTES: usize = 4;
 /// How far before a match the words are that must not be there, in bytes.
@@ -233,7 +236,11 @@ impl RuleSet {
             if !(begins || coded) {
                 continue;
             }
-            let caches = caches.get_or_insert_with(|| self.caches.get());
+            let caches = caches.get_or_insert_with(|| {
+                let mut caches = self.caches.get();
+                caches.before.long_run_end = 0;
+                caches
+            });
             let Caches { words, codes, matches, done, before } = &mut **caches;
             before.forget();
             if let (true, Some(automaton), Some(cache)) = (begins, &self.words, words) {
@@ -276,7 +283,16 @@ impl RuleSet {
                 continue;
             }
             let found = &self.rules[rule];
-            let Some(taken) = found.takes(text, start, end) else { continue };
+            if found.extend.is_some() && start < before.long_run_end {
+                continue;
+            }
+            let run_end = found.extended(text.as_bytes(), end);
+            if run_end - start > MAX_RUN_BYTES {
+                before.long_run_end = run_end;
+                // It is not looked at again, whatever the rule says of it.
+                done.push(rule);
+            }
+            let Some(taken) = found.takes(text, start, run_end) else { continue };
             if found.has_context && !self.nearby.has(rule, before, text, start) {
                 if found.reach_after == 0 {
                     // Nor has a shorter match.
@@ -331,16 +347,20 @@ impl Rule {
         })
     }
 
-    /// What is taken of a match of the pattern; `None` when the rule's other demands on it are not met. The words
-    /// around it are not looked at.
-    fn takes(&self, text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
-        let bytes = text.as_bytes();
-        let end = match &self.extend {
+    /// Where a match ends with the characters with which it may go on.
+    fn extended(&self, bytes: &[u8], end: usize) -> usize {
+        match &self.extend {
             Some(set) => {
                 end + bytes[end..].iter().position(|&b| !set[usize::from(b)]).unwrap_or(bytes.len() - end)
             }
             None => end,
-        };
+        }
+    }
+
+    /// What is taken of a match of the pattern; `None` when the rule's other demands on it are not met. The words
+    /// around it are not looked at.
+    fn takes(&self, text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
+        let bytes = text.as_bytes();
         if !text.is_char_boundary(end) || !ends_word(text, end, self.begins_fixed) {
             return None;
         }
@@ -559,6 +579,8 @@ struct Before {
     is_known: bool,
     /// The rules that have one of their words there.
     rules: Vec<usize>,
+    /// Where in the text the last run of `extend` ends that was longer than [`MAX_RUN_BYTES`].
+    long_run_end: usize,
 }
 
 impl Before {

@@ -68,7 +68,12 @@ const SECRET_PATHS: [&str; 14] = [
     "share",
 ];
 /// What people write before a URL of their own.
-const OWN: [&str; 50] = [
+const OWN: [&str; 55] = [
+    "my work",
+    "my app",
+    "my project",
+    "my github",
+    "my linkedin",
     "my website",
     "my web site",
     "my site",

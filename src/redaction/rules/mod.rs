@@ -3,7 +3,7 @@
 //! A pattern is tried where a word or a number begins, and there alone:
 //!
 //! - one that begins with fixed letters (`ghp_`, `(?i:password)`) at words that begin so, which a table of
-//!   three letters tells;
+//!   four letters tells;
 //! - any other at a word that holds a digit, and at a short word with a digit or a colon next to it.
 //!
 //! Most words are neither, so text with nothing to find costs little more than being cut into words. The
@@ -43,9 +43,12 @@ const CACHE_BYTES: usize = 4 << 20;
 /// The most bytes of all patterns, compiled.
 const MAX_NFA_BYTES: usize = 4 << 20;
 /// The letters of a pattern's beginning that the table of beginnings tells apart.
-const BEGINNING_BYTES: usize = 3;
+const BEGINNING_BYTES: usize = 4;
 /// The most beginnings of one pattern.
 const MAX_BEGINNINGS: usize = 8192;
+/// The longest run of `extend` in which a rule with it is tried again: each try looks at the rest of the run, so
+/// many in a long one would take quadratic time.
+const MAX_RUN_BYTES: usize = 4096;
 /// The longest word that is tried for its neighbour's sake.
 const SHORT_WORD_BYTES: usize = 4;
 /// The longest number that is left alone where nothing goes on.
@@ -257,7 +260,11 @@ impl RuleSet {
             if !(begins || coded) {
                 continue;
             }
-            let caches = caches.get_or_insert_with(|| self.caches.get());
+            let caches = caches.get_or_insert_with(|| {
+                let mut caches = self.caches.get();
+                caches.before.long_run_end = 0;
+                caches
+            });
             let Caches { words, codes, matches, done, before } = &mut **caches;
             before.forget();
             if let (true, Some(automaton), Some(cache)) = (begins, &self.words, words) {
@@ -287,7 +294,16 @@ impl RuleSet {
                 continue;
             }
             let found = &self.rules[rule];
-            let Some(taken) = found.takes(text, start, end) else { continue };
+            if found.extend.is_some() && start < before.long_run_end {
+                continue;
+            }
+            let run_end = found.extended(text.as_bytes(), end);
+            if run_end - start > MAX_RUN_BYTES {
+                before.long_run_end = run_end;
+                // It is not looked at again, whatever the rule says of it.
+                done.push(rule);
+            }
+            let Some(taken) = found.takes(text, start, run_end) else { continue };
             if found.has_context && !self.nearby.has(rule, before, text, start) {
                 if found.reach_after == 0 {
                     // Nor has a shorter match.
@@ -394,16 +410,20 @@ impl Rule {
         })
     }
 
-    /// What is taken of a match of the pattern; `None` when the rule's other demands on it are not met. The words
-    /// around it are not looked at.
-    fn takes(&self, text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
-        let bytes = text.as_bytes();
-        let end = match &self.extend {
+    /// Where a match ends with the characters with which it may go on.
+    fn extended(&self, bytes: &[u8], end: usize) -> usize {
+        match &self.extend {
             Some(set) => {
                 end + bytes[end..].iter().position(|&b| !set[usize::from(b)]).unwrap_or(bytes.len() - end)
             }
             None => end,
-        };
+        }
+    }
+
+    /// What is taken of a match of the pattern; `None` when the rule's other demands on it are not met. The words
+    /// around it are not looked at.
+    fn takes(&self, text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
+        let bytes = text.as_bytes();
         if !text.is_char_boundary(end) || !ends_word(text, end, self.begins_fixed) {
             return None;
         }
@@ -529,7 +549,7 @@ fn lead_of(entry: &RuleEntry, lead: &str) -> Result<regex_automata::meta::Regex,
         .map_err(|error| RulesError::TooLarge(format!("rule `{}`: {error}", entry.name)))
 }
 
-/// The letters with which all matches of a pattern begin, in lower case, three of each; `None` when
+/// The letters with which all matches of a pattern begin, in lower case, at most four of each; `None` when
 /// there is no such list, or one of them is no letter.
 fn beginnings_of(pattern: &Hir) -> Option<Vec<Vec<u8>>> {
     let mut extractor = Extractor::new();
@@ -575,50 +595,44 @@ impl Patterns {
     }
 }
 
-/// Which three bytes some pattern may begin with, whatever their case. What is no letter counts as one of a few.
+/// Which four letters, or two or three, some pattern may begin with: a set with few false hits, a cache line or two
+/// of it in use.
 #[derive(Default)]
 struct Beginnings {
     bits: Vec<u64>,
+    /// Whether there are any of two letters, of three, of four.
+    lengths: [bool; BEGINNING_BYTES + 1],
 }
 
 impl Beginnings {
-    /// Of one byte.
-    const SYMBOL_BITS: usize = 5;
-    const BITS: usize = 1 << (BEGINNING_BYTES * Self::SYMBOL_BITS);
+    const BITS: u32 = 15;
 
     fn add(&mut self, beginning: &[u8]) {
-        self.bits.resize(Self::BITS / 64, 0);
-        let mut set = |slot: usize| self.bits[slot / 64] |= 1 << (slot % 64);
-        match *beginning {
-            [a, b, c, ..] => set(Self::slot([a, b, c])),
-            // Whatever comes third.
-            [a, b] => (0..=u8::MAX).for_each(|c| set(Self::slot([a, b, c]))),
-            _ => {}
-        }
+        self.bits.resize(1 << (Self::BITS - 6), 0);
+        let len = beginning.len().min(BEGINNING_BYTES);
+        self.lengths[len] = true;
+        let mut letters = [0; BEGINNING_BYTES];
+        letters[..len].copy_from_slice(&beginning[..len]);
+        let slot = Self::slot(letters);
+        self.bits[slot / 64] |= 1 << (slot % 64);
     }
 
     fn may_begin(&self, text: &[u8]) -> bool {
-        let slot = match *text {
-            [a, b, c, ..] => Self::slot([a, b, c]),
-            [a, b] => Self::slot([a, b, 0]),
-            _ => return false,
-        };
-        self.bits.get(slot / 64).is_some_and(|bits| bits & (1 << (slot % 64)) != 0)
-    }
-
-    fn slot(bytes: [u8; BEGINNING_BYTES]) -> usize {
-        bytes.iter().fold(0, |slot, &b| slot << Self::SYMBOL_BITS | Self::symbol(b))
-    }
-
-    fn symbol(b: u8) -> usize {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' => usize::from(b & 31),
-            b'_' => 27,
-            b'-' => 28,
-            b'0'..=b'9' => 29,
-            0x80.. => 30,
-            _ => 31,
+        let mut letters = [0; BEGINNING_BYTES];
+        for (letter, b) in letters.iter_mut().zip(text) {
+            *letter = b.to_ascii_lowercase();
         }
+        // From the longest on; what is shorter is padded with zeros.
+        (2..=BEGINNING_BYTES).rev().any(|len| {
+            letters.iter_mut().skip(len).for_each(|letter| *letter = 0);
+            let slot = Self::slot(letters);
+            self.lengths[len] && self.bits[slot / 64] & (1 << (slot % 64)) != 0
+        })
+    }
+
+    fn slot(letters: [u8; BEGINNING_BYTES]) -> usize {
+        let mixed = u32::from_le_bytes(letters).wrapping_mul(0x9E37_79B1);
+        (mixed >> (u32::BITS - Self::BITS)) as usize
     }
 }
 
@@ -640,6 +654,8 @@ struct Before {
     is_known: bool,
     /// The rules that have one of their words there.
     rules: Vec<usize>,
+    /// Where in the text the last run of `extend` ends that was longer than [`MAX_RUN_BYTES`].
+    long_run_end: usize,
 }
 
 impl Before {

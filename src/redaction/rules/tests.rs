@@ -67,6 +67,20 @@ fn tokens_of_any_length_are_taken_whole() {
     assert_eq!(found(rule, &format!("x {long} y")), [long.as_str()]);
 }
 
+/// Each word of a long run could begin a match that goes on to its end.
+#[test]
+fn beginnings_within_a_long_run_take_linear_time() {
+    let rule = r"
+        pattern = 'eyJ[a-z]{4}'
+        extend = 'A-Za-z0-9.'";
+    let text = "eyJabcd.".repeat(100_000);
+    assert_eq!(found(rule, &format!("{text}x")).concat().len(), text.len() + 1);
+    let engine = super::super::Engine::shipped();
+    for piece in ["eyJabcdefgh.abcd.", "password=abc1.", "token=required.", "Bearer:abcdefghijklmnopq1/"] {
+        engine.redact(&piece.repeat(20_000), None);
+    }
+}
+
 #[test]
 fn a_wrong_rule_is_refused_with_its_name() {
     for (rule, expected) in [

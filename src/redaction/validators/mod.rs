@@ -30,7 +30,7 @@ impl Validator {
 }
 
 /// All checks, by the names that rules give.
-const VALIDATORS: [(&str, Validator); 47] = {
+const VALIDATORS: [(&str, Validator); 48] = {
     use Validator::{Alone, Around};
     [
         ("luhn", Alone(checksums::luhn)),
@@ -79,6 +79,7 @@ const VALIDATORS: [(&str, Validator); 47] = {
         ("date", Alone(dates::date)),
         ("secret", Around(secret::secret)),
         ("strong", Alone(secret::strong)),
+        ("passphrase", Alone(secret::passphrase)),
         ("mixed", Alone(secret::mixed)),
     ]
 };

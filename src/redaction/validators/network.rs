@@ -2,13 +2,17 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// An IPv4 address (RFC 791) that is no version: after `Chrome/` a version stands, and the unspecified address
-/// and masks are nobody's.
+/// An IPv4 address (RFC 791) that is no version: after `Chrome/` a version stands, and the unspecified address,
+/// the loopback and masks are nobody's.
 pub(super) fn ipv4(text: &str, start: usize, end: usize) -> bool {
     let address = text[start..end].split(['/', ':']).next().unwrap_or_default();
     let Ok(address) = address.parse::<Ipv4Addr>() else { return false };
     let octets = address.octets();
-    if octets[0] == 0 || (octets[1..] == [0; 3] && !text[start..end].contains('/')) || octets[0] == 255 {
+    if octets[0] == 0
+        || (octets[1..] == [0; 3] && !text[start..end].contains('/'))
+        || octets[0] == 255
+        || octets == [127, 0, 0, 1]
+    {
         return false;
     }
     // `openssl 3.0.2.1` is a version as likely as not: small numbers want a word that says what they are.

@@ -96,6 +96,10 @@ fn is_secret(text: &str) -> bool {
     if text.strip_prefix('$').is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')) {
         return false;
     }
+    // `DB_PASSWORD`: a name of a variable.
+    if text.contains('_') && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') {
+        return false;
+    }
     // `user_password`: a name of a field.
     if text.ends_with("_password")
         || text.ends_with("_token")
@@ -153,4 +157,11 @@ pub(super) fn strong(text: &str) -> bool {
 pub(super) fn mixed(text: &str) -> bool {
     let has = |is: fn(&u8) -> bool| text.bytes().any(|b| is(&b));
     has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+}
+
+/// Whether words may be a passphrase: none of those that sentences about one are made of.
+pub(super) fn passphrase(text: &str) -> bool {
+    const WORDS: [&str; 12] =
+        ["the", "for", "this", "with", "your", "and", "required", "that", "must", "should", "not", "when"];
+    !text.split([' ', '-']).any(|word| WORDS.contains(&word))
 }

@@ -145,7 +145,7 @@ fn addresses_of_networks() {
     for other in ["::", "12:30:45", "a::b", "std::vec", "1::", "dead::beef"] {
         assert!(!passes("ipv6", other), "{other}");
     }
-    for other in ["0.0.0.0", "255.255.255.0", "256.1.1.1", "1.2.3", "01.2.3.4", "2.0.0.0"] {
+    for other in ["0.0.0.0", "127.0.0.1", "255.255.255.0", "256.1.1.1", "1.2.3", "01.2.3.4", "2.0.0.0"] {
         assert!(!passes("ipv4", other), "{other}");
     }
     assert!(
@@ -174,6 +174,7 @@ fn secrets_are_no_words_of_a_form() {
     }
     for text in [
         "required",
+        "DB_PASSWORD",
         "<password>",
         "${PASSWORD}",
         "********",

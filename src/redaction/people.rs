@@ -194,10 +194,13 @@ fn part(words: &Words<'_>, at: usize) -> Part {
 }
 
 fn has_surname_ending(word: &str) -> bool {
-    word.len() >= 6
-        && SURNAME_ENDINGS.iter().any(|ending| {
-            word.len() > ending.len() + 2
-                && word.as_bytes()[word.len() - ending.len()..].eq_ignore_ascii_case(ending.as_bytes())
+    let bytes = word.as_bytes();
+    let Some(last) = bytes.last().map(u8::to_ascii_lowercase) else { return false };
+    bytes.len() >= 6
+        && SURNAME_ENDINGS.iter().map(|ending| ending.as_bytes()).any(|ending| {
+            ending.last() == Some(&last)
+                && bytes.len() > ending.len() + 2
+                && bytes[bytes.len() - ending.len()..].eq_ignore_ascii_case(ending)
         })
 }
 

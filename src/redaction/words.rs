@@ -34,10 +34,6 @@ impl<'a> Words<'a> {
         self.tokens.len()
     }
 
-    pub(super) fn text(&self) -> &'a str {
-        self.text
-    }
-
     /// The token at a place in their order.
     pub(super) fn get(&self, at: usize) -> Option<Token> {
         self.tokens.get(at).copied()
@@ -110,10 +106,10 @@ impl<'a> Words<'a> {
 
     /// Whether a sentence or a line begins with a token, as far as one can see.
     pub(super) fn begins_sentence(&self, at: usize) -> bool {
+        let gap = self.gap_before(at);
+        // Between most words there is a space.
         at == 0
-            || self
-                .gap_before(at)
-                .contains(['.', '!', '?', ':', '\n', '"', '“', '„', '«', '•', '*', '¿', '¡'])
+            || gap != " " && gap.contains(['.', '!', '?', ':', '\n', '"', '“', '„', '«', '•', '*', '¿', '¡'])
     }
 
     /// Whether a token is a part of a name in code, a path, a handle or a placeholder.

@@ -67,6 +67,16 @@ fn redact(criterion: &mut Criterion) {
             }
         }
     }
+    // Bytes a second must not fall with the length.
+    for (kind, piece) in texts::WORST {
+        for kib in [1, 8, 64] {
+            let text = piece.repeat(kib * 1024 / piece.len());
+            group.throughput(Throughput::Bytes(text.len() as u64));
+            group.bench_function(format!("worst/{kind}/{kib}KiB"), |bencher| {
+                bencher.iter(|| redactor.redact(RawText::new(black_box(&text))).1.is_empty());
+            });
+        }
+    }
     group.finish();
 }
 

@@ -137,3 +137,15 @@ fn one(random: &mut fastrand::Rng, language: Language, bytes: RangeInclusive<usi
     }
     text
 }
+
+/// Pieces of which texts are made that cost the redactor the most that we could think of.
+pub(crate) const WORST: [(&str, &str); 8] = [
+    ("digits", "1234567890 "),
+    ("codes", "AA 11 "),
+    ("passwords", "password: "),
+    ("tokens", "eyJa.eyJ."),
+    ("names", "Anna Smith "),
+    ("addresses", "a@b "),
+    ("dots", "1.1."),
+    ("colons", "ab:cd:"),
+];

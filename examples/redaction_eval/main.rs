@@ -12,7 +12,7 @@
 //! `--clean FILE` takes a file of texts without personal data instead, one a line, and says how much of
 //! them is taken all the same. Both print texts: keep the output where the file may be kept.
 
-use std::{collections::BTreeMap, fs, process::ExitCode};
+use std::{collections::BTreeMap, fs, io::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use assent::redaction::{Engine, Finding};
@@ -21,6 +21,13 @@ use serde::Deserialize;
 mod score;
 
 use score::{Score, Taken};
+
+/// Prints a line; that nobody reads on, as with `head`, is no error.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($line)*);
+    }};
+}
 
 #[derive(Deserialize)]
 struct Labelled {
@@ -109,7 +116,6 @@ fn run(options: &Options) -> anyhow::Result<()> {
     report(labelled.iter().filter(|it| options.split.holds(it.template_id)), options.misses)
 }
 
-#[allow(clippy::print_stdout)]
 fn report<'a>(labelled: impl Iterator<Item = &'a Labelled>, most_misses: usize) -> anyhow::Result<()> {
     let engine = Engine::shipped();
     let mut scores: BTreeMap<&str, Score> = BTreeMap::new();
@@ -141,24 +147,23 @@ fn report<'a>(labelled: impl Iterator<Item = &'a Labelled>, most_misses: usize) 
             taken.entry(entity).or_default().add(range, &is_labelled);
         }
     }
-    println!("{:<20} {:>6} {:>8} {:>8} {:>8}", "label", "spans", "found", "as such", "chars");
+    say!("{:<20} {:>6} {:>8} {:>8} {:>8}", "label", "spans", "found", "as such", "chars");
     for (label, score) in &scores {
-        println!("{label:<20} {score}");
+        say!("{label:<20} {score}");
     }
-    println!("\n{:<20} {:>6} {:>8} {:>8}", "taken as", "spans", "right", "chars");
+    say!("\n{:<20} {:>6} {:>8} {:>8}", "taken as", "spans", "right", "chars");
     for (entity, taken) in &taken {
-        println!("{entity:<20} {taken}");
+        say!("{entity:<20} {taken}");
     }
     for (label, misses) in misses {
-        println!("\nmissed of {label}: {}", misses.len());
+        say!("\nmissed of {label}: {}", misses.len());
         for miss in misses.iter().take(most_misses) {
-            println!("  {}", miss.replace('\n', "⏎"));
+            say!("  {}", miss.replace('\n', "⏎"));
         }
     }
     Ok(())
 }
 
-#[allow(clippy::print_stdout)]
 fn clean(text: &str) {
     let engine = Engine::shipped();
     let (mut all, mut wrong) = (0, 0);
@@ -169,10 +174,10 @@ fn clean(text: &str) {
             findings.iter().map(|finding| line[finding.start..finding.end].chars().count()).sum();
         wrong += taken;
         if taken > 0 {
-            println!("{line}\n  {redacted}");
+            say!("{line}\n  {redacted}");
         }
     }
-    println!("{wrong} of {all} characters taken: {:.2} %", score::percent(wrong, all));
+    say!("{wrong} of {all} characters taken: {:.2} %", score::percent(wrong, all));
 }
 
 /// Findings as ranges of code points, with the names of their entities.

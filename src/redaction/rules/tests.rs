@@ -111,7 +111,9 @@ fn shipped_rules_do_as_their_examples_say() {
     let engine = super::super::Engine::shipped();
     let mut wrong = Vec::new();
     for (file, text) in super::super::SHIPPED_RULES {
-        for rule in RulesFile::parse(text).unwrap().rules {
+        let rules = RulesFile::parse(text).unwrap();
+        assert_eq!(rules.version, super::super::RULES_VERSION, "{file}");
+        for rule in rules.rules {
             wrong.extend(engine.check(&rule).into_iter().map(|error| format!("{file}: {error}")));
         }
     }

@@ -213,3 +213,40 @@ async fn keys_of_pseudonyms_are_made_once_and_shown_by_id_alone() {
         }
     }
 }
+
+#[tokio::test]
+async fn redact_shows_what_is_taken_of_a_text() {
+    use std::{io::Write as _, process::Stdio};
+    let database = Database::new().await;
+    let setup = Setup::new(&database);
+    let redact = |arguments: &[&str], text: &str| {
+        let mut command = setup.command(&[&["redact"], arguments].concat());
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let text = "to anna@example.com\nto bob@example.com\n";
+    assert_eq!(stdout(&redact(&[], text)), "to <EMAIL_1>\nto <EMAIL_2>\n");
+    assert_eq!(stdout(&redact(&["--lines"], text)), "to <EMAIL_1>\nto <EMAIL_1>\n");
+    assert_eq!(stdout(&redact(&["--diff"], "x a@b.de\n")), "x [-a@b.de-]{+<EMAIL_1>+}\n");
+    assert!(stdout(&redact(&["--list"], "")).lines().any(|entity| entity == "IBAN"));
+
+    let rules = setup.data_dir().join("staff.toml");
+    std::fs::create_dir_all(setup.data_dir()).unwrap();
+    let rule = |hit: &str| {
+        let text = format!(
+            "version = \"1\"\n[[rule]]\nname = \"staff\"\nentity = \"STAFF_ID\"\n\
+             pattern = 'ACME-[0-9]{{5}}'\nhits = [\"{hit}\"]\nmisses = []\n"
+        );
+        std::fs::write(&rules, text).unwrap();
+    };
+    rule("»ACME-12345«");
+    let path = rules.to_str().unwrap();
+    assert_eq!(stdout(&redact(&["--rules", path], "ask ACME-54321")), "ask <STAFF_ID_1>");
+    rule("»ACME-1«");
+    let refused = redact(&["--rules", path], "ask ACME-54321");
+    assert_eq!(refused.status.code(), Some(64), "{refused:?}");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("staff.toml: rule `staff`"), "{said}");
+}

@@ -224,3 +224,47 @@ async fn a_collector_without_the_right_to_record_delivers_and_nothing_of_it_is_e
     database.client.execute("RENAME TABLE elsewhere TO redaction_rules").await.unwrap();
     wait_until_shown(&database, [1, 1]).await;
 }
+
+/// Two tenants of one collector: one takes no cards and has its e-mail addresses hashed.
+#[tokio::test]
+async fn a_tenant_says_what_becomes_of_what_is_found() {
+    use assent::ingress::{client::Client, proto};
+    let database = Database::new().await;
+    let tenant = |name: &str, more: &str| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, format!("key-{name}").as_bytes());
+        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("[[tenants]]\nname = \"{name}\"\napi_key_sha256 = [\"{hex}\"]\n{more}")
+    };
+    let strict = "redaction = { actions = { CARD = \"drop\", EMAIL = \"hash\" } }\n";
+    let config = tenant("strict", strict) + &tenant("plain", "");
+    let collector = Setup::new(&database).config(&config).start_ready().await;
+    let text = |text: &str| event("ann").text(text).build();
+    for name in ["strict", "plain"] {
+        let client = Client::connect(&collector.grpc, Some(&format!("key-{name}").into())).await.unwrap();
+        let events =
+            vec![text("to bob@example.org"), text("card 4111 1111 1111 1111"), text("again bob@example.org")];
+        let response = client.collect(events).await.unwrap();
+        let reasons: Vec<_> =
+            response.rejected.iter().map(|rejected| (rejected.index, rejected.reason())).collect();
+        if name == "strict" {
+            assert_eq!(reasons, [(1, proto::RejectionReason::RefusedPersonalData)]);
+            assert!(response.rejected[0].message.contains("CARD"), "{:?}", response.rejected[0].message);
+        } else {
+            assert_eq!(reasons, []);
+        }
+    }
+    database.wait_for_rows(5).await;
+    let hashes = "extract(text, '<EMAIL:[a-p]{16}>') AS hash";
+    let count = |of: &str| {
+        let of = of.to_owned();
+        let database = &database;
+        async move { database.count(&of).await }
+    };
+    assert_eq!(count(&format!("(SELECT DISTINCT {hashes} FROM events WHERE hash != '')")).await, 1);
+    assert_eq!(count("events WHERE tenant = 'strict' AND text LIKE '%<EMAIL:%'").await, 2);
+    assert_eq!(count("events WHERE tenant = 'plain' AND text LIKE '%<EMAIL\\\\_1>%'").await, 2);
+    assert_eq!(count("events WHERE tenant = 'plain' AND text LIKE '%<CARD\\\\_1>%'").await, 1);
+    // Each has its own version, and both are known.
+    assert_eq!(count("(SELECT DISTINCT redaction_version FROM events)").await, 2);
+    assert_eq!(count("events WHERE redaction_version NOT IN (SELECT version FROM redaction_rules)").await, 0);
+}

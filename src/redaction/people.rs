@@ -56,6 +56,13 @@ enum Clue {
     Sure,
 }
 
+/// With a capital these are names before anything else; without one they are colours, flowers and coins.
+const SMALL_WORDS: [&str; 34] = [
+    "aurora", "ben", "bob", "carol", "dan", "fanny", "frank", "glen", "harry", "heather", "hector", "holly",
+    "iris", "jack", "jasmine", "jerry", "kelvin", "lee", "lily", "matt", "nick", "olive", "patty", "penny",
+    "ray", "rex", "rick", "robin", "rosemary", "sally", "sue", "veronica", "violet", "warren",
+];
+
 /// Adds the names of a text.
 pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
     let mut at = 0;
@@ -68,7 +75,9 @@ pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
             } else {
                 capitalised_at(words, at)
             }
-        } else if class.is(NAME) && !class.is(BLURRED) || class.is(Class::TITLE.or(Class::NAME_WORD)) {
+        } else if class.is(NAME) && !class.is(BLURRED) && !words.is_one_of(at, &SMALL_WORDS)
+            || class.is(Class::TITLE.or(Class::NAME_WORD))
+        {
             lower_case_at(words, at)
         } else {
             None

@@ -42,7 +42,12 @@ data_dir = {{ include "assent.toml.value" (include "assent.dataDir" .) }}
 name = {{ include "assent.toml.value" .name }}
 api_key_sha256 = [{{ range $i, $digest := .apiKeySha256 }}{{ if $i }}, {{ end }}{{ include "assent.toml.value" $digest }}{{ end }}]
 {{- with .redaction }}
-redaction = {{ include "assent.toml.value" . }}
+
+[tenants.redaction]
+{{- $redaction := . }}
+{{- range $key := keys . | sortAlpha }}
+{{ $key }} = {{ include "assent.toml.value" (get $redaction $key) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

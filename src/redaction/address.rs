@@ -7,7 +7,8 @@ use super::{
     Entity, Span,
     lexer::{Case, Kind},
     lexicon::Class,
-    words::Words,
+    list::{Endings, List, one_of},
+    words::{Hint, Words},
 };
 
 /// The most words of the name of a street.
@@ -18,13 +19,13 @@ const MAX_PARTS: usize = 8;
 const MAX_CITY_WORDS: usize = 8;
 
 /// Streets in one word end so: `Hauptstraße`, `Keizersgracht`.
-const STREET_ENDINGS: [&str; 29] = [
+const STREET_ENDINGS: Endings = Endings::new(&[
     "straße", "strasse", "str", "gasse", "weg", "allee", "platz", "damm", "ring", "ufer", "steig", "gatan",
     "vägen", "vagen", "gränd", "vej", "gade", "veien", "vegen", "gata", "straat", "laan", "plein", "kade",
     "dijk", "gracht", "katu", "tie", "kuja",
-];
+]);
 /// States of the USA and its territories, provinces of Canada and states of Australia, as in addresses.
-const STATES: [&str; 76] = [
+const STATES: &List = one_of![
     "AL", "AK", "AZ", "AR", "CA", "CO", "CT", "DE", "FL", "GA", "HI", "ID", "IL", "IN", "IA", "KS", "KY",
     "LA", "ME", "MD", "MA", "MI", "MN", "MS", "MO", "MT", "NE", "NV", "NH", "NJ", "NM", "NY", "NC", "ND",
     "OH", "OK", "OR", "PA", "RI", "SC", "SD", "TN", "TX", "UT", "VT", "VA", "WA", "WV", "WI", "WY", "DC",
@@ -32,7 +33,7 @@ const STATES: [&str; 76] = [
     "YT", "NSW", "VIC", "QLD", "TAS", "ACT", "AE", "AP",
 ];
 /// Words before an address, near enough that a weak form of one is meant.
-const CLUES: [&str; 26] = [
+const CLUES: &List = one_of![
     "address",
     "addresses",
     "live",
@@ -63,12 +64,23 @@ const CLUES: [&str; 26] = [
 /// How far back a clue is looked for, in words.
 const CLUE_WORDS: usize = 10;
 
+/// Whether an address may be where a word of a class is, whatever is near.
+pub(super) const fn is_looked_at(class: Class, is_capital: bool) -> bool {
+    class.is(Class::BOX) || is_capital && class.is(Class::STREET_AFTER.or(Class::STREET_BEFORE))
+}
+
 /// Adds the addresses of a text.
 pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
     let mut taken = 0;
     let mut at = 0;
     let mut last_number = None;
     while at < words.len() {
+        let is_after_number = last_number.is_some_and(|last| at - last <= MAX_NAME_WORDS);
+        if !is_after_number {
+            // On to what says that there may be one, and two words before it.
+            let Some(next) = words.next_with(Hint::ADDRESS, at) else { break };
+            at = at.max(next.saturating_sub(2));
+        }
         if words.get(at).is_some_and(|token| token.kind != Kind::Word) {
             last_number = Some(at);
         } else if !may_begin(words, at, last_number) {
@@ -193,7 +205,7 @@ fn name_end(words: &Words<'_>, start: usize, most: usize) -> usize {
         while particles < end + 3
             && (words.is(particles, Class::PARTICLE)
                 || words
-                    .is_one_of(particles, &["a", "e", "y", "i", "und", "of", "the", "d", "l", "u", "upon"]))
+                    .is_one_of(particles, one_of!["a", "e", "y", "i", "und", "of", "the", "d", "l", "u", "upon"]))
             && !words.is_capital(particles)
         {
             particles += 1;
@@ -221,9 +233,9 @@ fn street_word_before(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             && words.is_number(at - 3));
     // "12 bis rue …"
     let is_bis =
-        at > 1 && words.is_one_of(at - 1, &["bis", "ter", "quater"]) && is_house_number(words, at - 2);
+        at > 1 && words.is_one_of(at - 1, one_of!["bis", "ter", "quater"]) && is_house_number(words, at - 2);
     let is_small_word = !words
-        .is_one_of(at, &["via", "place", "route", "cours", "plaza", "al", "c", "r", "av"])
+        .is_one_of(at, one_of!["via", "place", "route", "cours", "plaza", "al", "c", "r", "av"])
         && words.is_capital(at + 1);
     if !(words.is_capital(at) || words.no_capitals || is_numbered || is_bis || is_small_word) {
         return None;
@@ -250,7 +262,7 @@ fn street_word_before(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 fn number_after(words: &Words<'_>, end: usize) -> Option<usize> {
     let gap = words.gap_after(end - 1);
     let is_number_sign = words
-        .is_one_of(end, &["n", "nr", "no", "nº", "n°", "num", "núm", "č", "numero", "número"])
+        .is_one_of(end, one_of!["n", "nr", "no", "nº", "n°", "num", "núm", "č", "numero", "número"])
         && matches!(gap, " " | ", ");
     let number = if is_number_sign { end + 1 } else { end };
     let gap = words.gap_before(number);
@@ -286,7 +298,7 @@ fn number_after(words: &Words<'_>, end: usize) -> Option<usize> {
     let is_letter = words.gap_after(number) == " "
         && words.word(end).len() == 1
         && words.get(end).is_some_and(|token| token.kind == Kind::Word)
-        && !words.is_one_of(end, &["a", "i", "o", "e", "y", "u"])
+        && !words.is_one_of(end, one_of!["a", "i", "o", "e", "y", "u"])
         && words.gap_after(end) != ".";
     if is_range || is_letter {
         end += 1;
@@ -330,13 +342,13 @@ fn street_word_after(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         && (words.is_capital(at)
             || words.no_capitals
             || words.word(at).len() > 2 && !words.is(at, Class::WORD)
-            || words.is_one_of(at, &["utca", "út", "tér", "ulica", "u"]))
+            || words.is_one_of(at, one_of!["utca", "út", "tér", "ulica", "u"]))
         && matches!(words.gap_after(at), " " | ". ")
         && !(start + 1 == at && words.is(start, Class::PARTICLE))
     {
         return Some((trimmed(words, start, at), end));
     }
-    let surely = [
+    let surely = one_of![
         "street",
         "avenue",
         "road",
@@ -352,10 +364,10 @@ fn street_word_after(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     ];
     let name = words.class(at - 1);
     let is_named = name.is(Class::GIVEN.or(Class::SURNAME)) && !name.is(Class::WORD.or(Class::PROPER))
-        || name == Class::UNKNOWN;
+        || name.is_unknown();
     if words.is_capital(at)
         && words.is_capital(at - 1)
-        && words.is_one_of(at, &surely)
+        && words.is_one_of(at, surely)
         && is_named
         && words.get(at - 1)?.len() > 3
     {
@@ -390,12 +402,8 @@ fn street_in_one(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         return None;
     }
     let word = words.word(at);
-    let ends = |ending: &str| {
-        word.len() >= ending.len() + 3
-            && word.as_bytes()[word.len() - ending.len()..].eq_ignore_ascii_case(ending.as_bytes())
-    };
-    let ending = STREET_ENDINGS.iter().find(|ending| ends(ending))?;
-    let is_sure = ending.len() > 4 && !matches!(*ending, "platz" | "allee");
+    let ending = STREET_ENDINGS.of(word, 3)?;
+    let is_sure = ending.len() > 4 && !matches!(ending, "platz" | "allee");
     // "Anweg 2" is hardly anything, and "Ordering 5" is a word.
     let may_be = words.is_capital(at) || is_sure || words.no_capitals;
     if !may_be
@@ -495,7 +503,7 @@ fn numbered_end(words: &Words<'_>, start: usize) -> usize {
 }
 
 fn has_clue(words: &Words<'_>, at: usize) -> bool {
-    (at.saturating_sub(CLUE_WORDS)..at).any(|before| words.is_one_of(before, &CLUES))
+    (at.saturating_sub(CLUE_WORDS)..at).any(|before| words.is_one_of(before, CLUES))
 }
 
 /// "10115 Berlin", where Berlin is known or the line begins so; "1012 AB Amsterdam".
@@ -513,7 +521,7 @@ fn plz_and_city(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         && words.get(at + 1)?.case == Case::Upper
         && words.gap_after(at + 1) == " "
         && words.is_capital(at + 2);
-    if is_dutch && (words.is(at + 2, Class::PLACE) || starts_line && words.class(at + 2) == Class::UNKNOWN) {
+    if is_dutch && (words.is(at + 2, Class::PLACE) || starts_line && words.class(at + 2).is_unknown()) {
         return Some((at, city_end(words, at + 2).max(at + 3)));
     }
     let is_city = words.is(at + 1, Class::PLACE) && !words.is(at + 1, Class::WORD);
@@ -523,7 +531,7 @@ fn plz_and_city(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 
 /// "P.O. Box 46", "Postfach 12 34".
 fn post_box_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
-    let is = |at: usize, list: &[&str]| words.is_one_of(at, list);
+    let is = |at: usize, list: &List| words.is_one_of(at, list);
     let numbered = |end: usize| {
         let gap = words.gap_after(end - 1);
         let is_number = words.get(end).is_some_and(|token| token.kind != Kind::Word && token.len() <= 7);
@@ -541,30 +549,30 @@ fn post_box_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             end
         })
     };
-    if is(at, &["p", "po", "post"]) {
-        let office = if is(at, &["p"]) && is(at + 1, &["o"]) && words.gap_after(at).starts_with('.') {
+    if is(at, one_of!["p", "po", "post"]) {
+        let office = if is(at, one_of!["p"]) && is(at + 1, one_of!["o"]) && words.gap_after(at).starts_with('.') {
             at + 1
         } else {
             at
         };
-        let office = if is(at, &["post"]) && is(at + 1, &["office"]) { at + 1 } else { office };
-        if is(office + 1, &["box"]) && words.gap_after(office).len() <= 2 {
+        let office = if is(at, one_of!["post"]) && is(at + 1, one_of!["office"]) { at + 1 } else { office };
+        if is(office + 1, one_of!["box"]) && words.gap_after(office).len() <= 2 {
             return numbered(office + 2).map(|end| (at, end));
         }
         return None;
     }
-    if is(at, &["postfach", "postbus", "apartado", "casilla", "postboks", "postilokero", "skrytka"]) {
+    if is(at, one_of!["postfach", "postbus", "apartado", "casilla", "postboks", "postilokero", "skrytka"]) {
         return numbered(at + 1).map(|end| (at, end));
     }
-    if is(at, &["caixa", "boîte", "casella"]) && is(at + 1, &["postal", "postale"]) {
+    if is(at, one_of!["caixa", "boîte", "casella"]) && is(at + 1, one_of!["postal", "postale"]) {
         return numbered(at + 2).map(|end| (at, end));
     }
     if words.word(at) == "BP"
-        || is(at, &["box"])
+        || is(at, one_of!["box"])
             && words.is_capital(at)
             && at > 0
             && words.gap_before(at) == " "
-            && is(at - 1, &["po", "pob"])
+            && is(at - 1, one_of!["po", "pob"])
     {
         return numbered(at + 1).map(|end| (at, end));
     }
@@ -573,8 +581,8 @@ fn post_box_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 
 /// "PSC 9236, Box 1684\nAPO AP 02137", "USS Smith\nFPO AE 09012".
 fn military_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
-    if !words.is_one_of(at, &["apo", "fpo", "dpo"])
-        || !words.is_one_of(at + 1, &["aa", "ae", "ap"])
+    if !words.is_one_of(at, one_of!["apo", "fpo", "dpo"])
+        || !words.is_one_of(at + 1, one_of!["aa", "ae", "ap"])
         || words.gap_after(at) != " "
     {
         return None;
@@ -583,7 +591,7 @@ fn military_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     // What is before, on the line before at most.
     let begins = |start: usize| {
         words
-            .is_one_of(start, &["psc", "unit", "uss", "usns", "usnv", "usnav", "usav", "uscgc", "cmr", "box"])
+            .is_one_of(start, one_of!["psc", "unit", "uss", "usns", "usnv", "usnav", "usav", "uscgc", "cmr", "box"])
     };
     let start = (at.saturating_sub(6)..at).find(|&start| begins(start));
     Some((start.unwrap_or(at), end))
@@ -592,7 +600,7 @@ fn military_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 /// "Austin, TX 78701".
 fn city_state_zip(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let token = words.get(at)?;
-    if !(2..=3).contains(&token.len()) || token.case != Case::Upper || !STATES.contains(&words.word(at)) {
+    if !(2..=3).contains(&token.len()) || token.case != Case::Upper || !STATES.holds(words.word(at)) {
         return None;
     }
     let is_zip = words.is_number(at + 1)
@@ -624,7 +632,7 @@ fn zip_end(words: &Words<'_>, zip: usize) -> usize {
 
 /// "Apt. 884", which hardly anything else is called.
 fn flat_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
-    let is_flat = words.is_one_of(at, &["apt", "apartment"])
+    let is_flat = words.is_one_of(at, one_of!["apt", "apartment"])
         && words.is_capital(at)
         && words.get(at + 1)?.kind != Kind::Word;
     let gap = words.gap_after(at);
@@ -730,7 +738,7 @@ fn city_end(words: &Words<'_>, start: usize) -> usize {
         && !words.get(start).is_some_and(|token| token.case == Case::Upper);
     let is_followed =
         words.get(end).is_some_and(|token| token.kind == Kind::Number && (4..=6).contains(&token.len()))
-            || STATES.contains(&words.word(end))
+            || words.case(end) == Case::Upper && STATES.holds(words.word(end))
             || end >= words.len()
             || words.gap_after(end - 1).contains('\n')
             || words.gap_after(end - 1).starts_with(',');
@@ -785,7 +793,7 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
         }
         // A crossing: "the corner of … and …".
         if gap == " "
-            && words.is_one_of(end, &["and", "und", "&"])
+            && words.is_one_of(end, one_of!["and", "und", "&"])
             && !is_in_city
             && let Some((start, core)) = core_at(words, end + 1)
                 .or_else(|| core_at(words, end + 2))
@@ -861,7 +869,7 @@ fn token_len(words: &Words<'_>, at: usize) -> usize {
 /// Where an address begins, from where what makes it one does: numbers before the street.
 fn before(words: &Words<'_>, mut start: usize, taken: usize) -> usize {
     // "Unit 2451 Box 9006", "Flat 12, …"
-    let is_unit = |at: usize| words.is(at, Class::UNIT) || words.is_one_of(at, &["psc", "cmr"]);
+    let is_unit = |at: usize| words.is(at, Class::UNIT) || words.is_one_of(at, one_of!["psc", "cmr"]);
     if start > taken && is_unit(start - 1) && words.gap_before(start) == " " {
         return start - 1;
     }
@@ -932,7 +940,7 @@ fn addressee(words: &Words<'_>, start: usize, taken: usize, spans: &mut Vec<Span
                 || matches!(words.gap_before(first), " " | "-" | " & " | ". " | "'" | ", " | "."))
         {
             let is_joining = words
-                .is_one_of(first - 1, &["and", "of", "de", "und", "for", "the", "et", "der", "y", "s"])
+                .is_one_of(first - 1, one_of!["and", "of", "de", "und", "for", "the", "et", "der", "y", "s"])
                 && first < end;
             if !(words.is_capital(first - 1)
                 || is_joining
@@ -968,7 +976,7 @@ fn addressee(words: &Words<'_>, start: usize, taken: usize, spans: &mut Vec<Span
 fn crossing(words: &Words<'_>, start: usize, taken: usize) -> usize {
     let mut start = start;
     if start >= taken + 2
-        && words.is_one_of(start - 1, &["and", "&"])
+        && words.is_one_of(start - 1, one_of!["and", "&"])
         && words.gap_before(start) == " "
         && words.gap_before(start - 1) == " "
     {
@@ -989,7 +997,7 @@ fn crossing(words: &Words<'_>, start: usize, taken: usize) -> usize {
             start = other;
         }
     }
-    if start >= taken + 3 && words.is_one_of(start - 1, &["of"]) && words.is_one_of(start - 2, &["corner"]) {
+    if start >= taken + 3 && words.is_one_of(start - 1, one_of!["of"]) && words.is_one_of(start - 2, one_of!["corner"]) {
         start -= 3;
     }
     start

@@ -1,9 +1,10 @@
 //! Cuts a text into words and numbers, which is what all rules but those of e-mail addresses start from.
 //!
-//! A token is a maximal run of letters, marks and digits; everything else stands between tokens. Each byte
-//! is looked at once.
+//! A token is a maximal run of letters, marks and digits; everything else stands between tokens. What each byte is
+//! is found for 64 of them at a time, as the bits of a few words; tokens begin and end where the bits change.
+//! Those with letters beyond ASCII are cut again, a character at a time.
 
-use super::chars::is_address_letter;
+use super::{chars::is_address_letter, lexicon::Class};
 
 /// What a token is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +37,28 @@ pub(super) struct Token {
     pub(super) end: u32,
     pub(super) kind: Kind,
     pub(super) case: Case,
+    /// Whether all its bytes are ASCII.
+    pub(super) is_ascii: bool,
+    /// Which recognisers look at it ([`super::words`] says).
+    pub(super) hints: u8,
+    /// What is known of the word, once [`super::words`] has looked it up.
+    pub(super) class: Class,
 }
 
 impl Token {
+    /// The text ends within 4 GiB.
+    const fn new(start: usize, end: usize, (kind, case): (Kind, Case), is_ascii: bool) -> Self {
+        Self {
+            start: start as u32,
+            end: end as u32,
+            kind,
+            case,
+            is_ascii,
+            hints: 0,
+            class: Class::UNKNOWN,
+        }
+    }
+
     pub(super) const fn start(self) -> usize {
         self.start as usize
     }
@@ -81,59 +101,184 @@ const CLASSES: [u8; 256] = {
     }
 };
 
-/// Puts the tokens of a text, in order, in the place of what `tokens` held. What begins after 4 GiB is left
-/// out; texts are a thousandth of that.
-pub(super) fn tokenise(text: &str, tokens: &mut Vec<Token>) {
-    tokens.clear();
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(&b) = bytes.get(at) {
-        if CLASSES[usize::from(b)] == 0 {
-            at += 1;
-            continue;
-        }
-        let (class, next) = symbol(text, at);
-        at = if class == 0 { next } else { token(text, at, tokens) };
+/// What the characters of a token after the first are (a set), and its first, to what the token is.
+const SHAPES: [(Kind, Case); 64] = {
+    let mut shapes = [(Kind::Word, Case::Lower); 64];
+    let mut at = 0_u8;
+    while at < 64 {
+        shapes[at as usize] = shape(at >> 3, at & 7);
+        at += 1;
     }
-}
+    shapes
+};
 
-/// Adds the token that begins at `start`; gives where it ends.
-fn token(text: &str, start: usize, tokens: &mut Vec<Token>) -> usize {
-    let bytes = text.as_bytes();
-    let (first, mut at) = symbol(text, start);
-    let mut seen = 0;
-    loop {
-        // Most of every text in ASCII is this loop.
-        while let Some(&b) = bytes.get(at) {
-            let class = CLASSES[usize::from(b)];
-            if class & (LOWER | UPPER | DIGIT) == 0 {
-                break;
-            }
-            seen |= class;
-            at += 1;
-        }
-        let (class, next) = if at < bytes.len() { symbol(text, at) } else { (0, at) };
-        if class == 0 {
-            break;
-        }
-        (seen, at) = (seen | class, next);
-    }
-    let all = seen | first;
+/// What a token is whose first character and whose others are these.
+const fn shape(first: u8, others: u8) -> (Kind, Case) {
+    let all = first | others;
     let kind = match (all & DIGIT != 0, all & (UPPER | LOWER) != 0) {
         (true, false) => Kind::Number,
         (true, true) => Kind::Mixed,
         (false, _) => Kind::Word,
     };
-    let case = match (first == UPPER, seen & UPPER != 0, seen & LOWER != 0) {
-        (_, false, _) if first != UPPER => Case::Lower,
+    let case = match (first == UPPER, others & UPPER != 0, others & LOWER != 0) {
+        (false, false, _) => Case::Lower,
         (true, false, _) => Case::Capital,
         (_, true, false) if first != LOWER => Case::Upper,
         _ => Case::Camel,
     };
-    if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(at)) {
-        tokens.push(Token { start, end, kind, case });
+    (kind, case)
+}
+
+/// The bytes that are looked at together.
+const BLOCK_BYTES: usize = 64;
+
+/// Which of the bytes of a block are what, the first in the lowest bit.
+#[derive(Clone, Copy)]
+struct Block {
+    /// All that can be in a token.
+    word: u64,
+    upper: u64,
+    digit: u64,
+    beyond_ascii: u64,
+}
+
+impl Block {
+    #[inline]
+    fn of(bytes: &[u8; BLOCK_BYTES]) -> Self {
+        let is = |is: fn(u8) -> bool| bits(&bytes.map(|b| u8::from(is(b))));
+        let upper = is(|b| b.wrapping_sub(b'A') < 26);
+        let digit = is(|b| b.wrapping_sub(b'0') < 10);
+        let word = is(|b| ((b | 0x20).wrapping_sub(b'a') < 26) | (b.wrapping_sub(b'0') < 10) | (b >= 0x80));
+        let beyond_ascii = is(|b| b >= 0x80);
+        Self { word, upper, digit, beyond_ascii }
     }
-    at
+
+    /// What there is among some of the bytes, as a set.
+    #[inline]
+    const fn seen(self, among: u64) -> u8 {
+        let lower = self.word & !(self.upper | self.digit | self.beyond_ascii);
+        (lower & among != 0) as u8 * LOWER
+            | (self.upper & among != 0) as u8 * UPPER
+            | (self.digit & among != 0) as u8 * DIGIT
+            | (self.beyond_ascii & among != 0) as u8 * BEYOND_ASCII
+    }
+}
+
+/// One bit for each byte, which is 0 or 1.
+#[inline]
+fn bits(bytes: &[u8; BLOCK_BYTES]) -> u64 {
+    // The product has the eight lowest bits next to each other in its highest byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let (eights, _) = bytes.as_chunks::<8>();
+    let gathered = eights.iter().map(|eight| (u64::from_le_bytes(*eight).wrapping_mul(GATHER)) >> 56);
+    gathered.enumerate().fold(0, |bits, (at, eight)| bits | eight << (8 * at))
+}
+
+/// The bits before one.
+const fn before(bit: u32) -> u64 {
+    (1 << bit) - 1
+}
+
+/// The bits after one.
+const fn after(bit: u32) -> u64 {
+    u64::MAX << bit << 1
+}
+
+/// Puts the tokens of a text, in order, in the place of what `tokens` held. What is beyond 4 GiB is left out; texts
+/// are a thousandth of that.
+pub(super) fn tokenise(text: &str, tokens: &mut Vec<Token>) {
+    tokens.clear();
+    let text = &text[..text.floor_char_boundary(u32::MAX as usize)];
+    let (blocks, rest) = text.as_bytes().as_chunks::<BLOCK_BYTES>();
+    let mut cutter = Cutter { text, tokens, open: None };
+    for (at, block) in blocks.iter().enumerate() {
+        cutter.block(at * BLOCK_BYTES, block);
+    }
+    if !rest.is_empty() {
+        let mut padded = [0; BLOCK_BYTES];
+        padded[..rest.len()].copy_from_slice(rest);
+        cutter.block(blocks.len() * BLOCK_BYTES, &padded);
+    }
+    if let Some((start, others)) = cutter.open {
+        cutter.add(start, text.len(), others);
+    }
+}
+
+/// Makes tokens of blocks.
+struct Cutter<'a> {
+    text: &'a str,
+    tokens: &'a mut Vec<Token>,
+    /// The token in which the last block ended: where it begins, and what has been seen after its first byte.
+    open: Option<(usize, u8)>,
+}
+
+impl Cutter<'_> {
+    #[inline]
+    fn block(&mut self, base: usize, bytes: &[u8; BLOCK_BYTES]) {
+        let block = Block::of(bytes);
+        let mut edges = block.word ^ (block.word << 1 | u64::from(self.open.is_some()));
+        if let Some((start, others)) = self.open {
+            if edges == 0 {
+                self.open = Some((start, others | block.seen(u64::MAX)));
+                return;
+            }
+            let end = edges.trailing_zeros();
+            edges &= edges - 1;
+            self.add(start, base + end as usize, others | block.seen(before(end)));
+        }
+        self.open = None;
+        // From here on they come in pairs.
+        while edges != 0 {
+            let start = edges.trailing_zeros();
+            edges &= edges - 1;
+            if edges == 0 {
+                self.open = Some((base + start as usize, block.seen(after(start))));
+                return;
+            }
+            let end = edges.trailing_zeros();
+            edges &= edges - 1;
+            self.add(base + start as usize, base + end as usize, block.seen(after(start) & before(end)));
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, start: usize, end: usize, others: u8) {
+        let first = CLASSES[usize::from(self.text.as_bytes()[start])];
+        if (first | others) & BEYOND_ASCII == 0 {
+            let shape = SHAPES[usize::from((first & 7) << 3 | others & 7)];
+            self.tokens.push(Token::new(start, end, shape, true));
+        } else {
+            cut_by_character(self.text, start, end, self.tokens);
+        }
+    }
+}
+
+/// Adds the tokens of a run of letters and digits, some of them not ASCII. What is beyond ASCII can also be
+/// punctuation.
+#[inline(never)]
+fn cut_by_character(text: &str, start: usize, end: usize, tokens: &mut Vec<Token>) {
+    let mut at = start;
+    while at < end {
+        let (first, mut next) = symbol(text, at);
+        if first == 0 {
+            at = next;
+            continue;
+        }
+        let (start, mut others) = (at, 0);
+        loop {
+            at = next;
+            if at >= end {
+                break;
+            }
+            let (class, after) = symbol(text, at);
+            if class == 0 {
+                break;
+            }
+            (others, next) = (others | class, after);
+        }
+        let is_ascii = text.as_bytes()[start..at].is_ascii();
+        tokens.push(Token::new(start, at, shape(first, others), is_ascii));
+    }
 }
 
 /// What the character at a place is, 0 if it is in no token, and where the next begins.

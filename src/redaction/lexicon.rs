@@ -7,7 +7,12 @@
 
 use std::sync::LazyLock;
 
-use super::fold::{self, Folded};
+use super::{
+    fold::{self, Folded},
+    lexer::{Case, Token},
+    places,
+    words::hints,
+};
 
 /// What a word is; a set, as it can be many things.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,9 +71,20 @@ impl Class {
     pub(super) const ARTICLE: Self = Self(1 << 22);
     /// What may stand between the two.
     pub(super) const COPULA: Self = Self(1 << 23);
+    /// With a capital a name before anything else; without one a colour, a flower or a coin.
+    pub(super) const SMALL: Self = Self(1 << 24);
+    /// `work`, `live`: with "in" or "at" behind it a place or an organisation may follow.
+    pub(super) const PHRASE: Self = Self(1 << 25);
+    /// What says nothing of the word itself.
+    const ASIDE: Self = Self::SMALL.or(Self::PHRASE);
 
     pub(super) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Whether nothing is known of it.
+    pub(super) const fn is_unknown(self) -> bool {
+        self.0 & !Self::ASIDE.0 == 0
     }
 
     /// Whether it is one of these.
@@ -78,7 +94,7 @@ impl Class {
 }
 
 /// The lists: what all their words are, and the words.
-const LISTS: [(Class, &str); 27] = [
+const LISTS: [(Class, &str); 28] = [
     (Class::GIVEN, include_str!("gazetteer/given.txt")),
     (Class::SURNAME, include_str!("gazetteer/surnames.txt")),
     (Class::GIVEN.or(Class::SURNAME), include_str!("gazetteer/both.txt")),
@@ -105,6 +121,12 @@ const LISTS: [(Class, &str); 27] = [
     (Class::BEFORE_THING, include_str!("gazetteer/before_things.txt")),
     (Class::ARTICLE, include_str!("gazetteer/articles.txt")),
     (Class::COPULA, include_str!("gazetteer/copulas.txt")),
+    (
+        Class::SMALL,
+        "aurora\nben\nbob\ncarol\ndan\nfanny\nfrank\nglen\nharry\nheather\nhector\nholly\niris\njack\n\
+         jasmine\njerry\nkelvin\nlee\nlily\nmatt\nnick\nolive\npatty\npenny\nray\nrex\nrick\nrobin\n\
+         rosemary\nsally\nsue\nveronica\nviolet\nwarren\n",
+    ),
     // Words that are in no list of words, as they are in those above.
     (Class::WORD, "apt\nave\nblvd\ncorp\ngmbh\ninc\nllc\nltd\nplc\nrd\nst\nste\n"),
 ];
@@ -119,9 +141,11 @@ const COMBINATION: u32 = (1 << COMBINATION_BITS) - 1;
 /// The lists, ready for look-ups.
 pub(super) struct Lexicon {
     /// 0 is empty: no word is of no class.
-    slots: Box<[u32]>,
+    slots: Box<[u32; SLOTS]>,
     /// The combinations of classes that there are; the first is none.
     combinations: Vec<Class>,
+    /// The same, and which recognisers look at such a word: in small letters, and otherwise.
+    known: [[(Class, u8); 1 << COMBINATION_BITS]; 2],
 }
 
 impl Lexicon {
@@ -132,11 +156,22 @@ impl Lexicon {
     }
 
     fn build() -> Self {
-        let mut lexicon =
-            Self { slots: vec![0; SLOTS].into_boxed_slice(), combinations: vec![Class::UNKNOWN] };
+        let mut lexicon = Self {
+            slots: Box::new([0; SLOTS]),
+            combinations: vec![Class::UNKNOWN],
+            known: [[(Class::UNKNOWN, 0); 1 << COMBINATION_BITS]; 2],
+        };
         for (class, list) in LISTS {
             for word in list.lines() {
                 lexicon.add(word, class);
+            }
+        }
+        for word in places::first_words() {
+            lexicon.add(word, Class::PHRASE);
+        }
+        for (known, is_capital) in lexicon.known.iter_mut().zip([false, true]) {
+            for (known, &class) in known.iter_mut().zip(&lexicon.combinations) {
+                *known = (class, hints(class, is_capital));
             }
         }
         lexicon
@@ -167,32 +202,28 @@ impl Lexicon {
         (entry ^ hash as u32) & !COMBINATION == 0
     }
 
-    /// What a word is, in any case.
-    #[cold]
-    #[inline(never)]
-    fn class(&self, word: &str) -> Class {
-        Folded::of(word).map_or(Class::UNKNOWN, |folded| self.class_of(folded.hash()))
+    /// What is known of the word of a token in a text, in any case, and which recognisers look at it.
+    #[inline]
+    pub(super) fn look_up(&self, text: &str, token: Token) -> (Class, u8) {
+        let in_place = match token.is_ascii {
+            true => fold::hash_in_place(text.as_bytes(), token.start(), token.len()),
+            false => None,
+        };
+        let combination = match in_place.or_else(|| hash_of_copy(text, token)) {
+            Some(hash) => self.entry_of(hash) & COMBINATION,
+            None => 0,
+        };
+        self.known[usize::from(token.case != Case::Lower)][combination as usize]
     }
 
-    /// What the word at a place in a text is, in any case.
+    /// The entry of a hash; 0 when there is none.
     #[inline]
-    pub(super) fn class_in(&self, text: &str, start: usize, end: usize) -> Class {
-        match fold::hash_in_place(text.as_bytes(), start, end - start) {
-            Some(hash) => self.class_of(hash),
-            None => self.class(&text[start..end]),
-        }
-    }
-
-    #[inline]
-    fn class_of(&self, hash: u64) -> Class {
+    fn entry_of(&self, hash: u64) -> u32 {
         let mut slot = Self::first_slot(hash);
         loop {
             let entry = self.slots[slot];
-            if entry == 0 {
-                return Class::UNKNOWN;
-            }
-            if Self::is_of(entry, hash) {
-                return self.combination(entry);
+            if entry == 0 || Self::is_of(entry, hash) {
+                return entry;
             }
             slot = (slot + 1) % SLOTS;
         }
@@ -204,13 +235,31 @@ impl Lexicon {
     }
 }
 
+/// The hash of a word that has to be copied first; `None` when it is too long to be in a list. Apart from the rest, which
+/// is for nearly all words and so is kept short.
+#[cold]
+#[inline(never)]
+fn hash_of_copy(text: &str, token: Token) -> Option<u64> {
+    Some(Folded::of(&text[token.start()..token.end()])?.hash())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::lexer::tokenise, *};
+
+    /// What a word is, alone and in a longer text.
+    fn class(word: &str) -> Class {
+        let [alone, within] = [word.to_owned(), format!("({word}) and some more text behind")].map(|text| {
+            let mut tokens = Vec::new();
+            tokenise(&text, &mut tokens);
+            Lexicon::shipped().look_up(&text, tokens[0])
+        });
+        assert_eq!(alone, within, "{word}");
+        alone.0
+    }
 
     #[test]
     fn words_are_what_their_lists_say() {
-        let lexicon = Lexicon::shipped();
         for (word, of, not_of) in [
             ("Niklas", Class::GIVEN, Class::WORD.or(Class::SURNAME)),
             ("NOVÁKOVÁ", Class::SURNAME, Class::WORD),
@@ -225,11 +274,9 @@ mod tests {
             ("GmbH", Class::LEGAL, Class::GIVEN),
             ("xqwzt", Class::UNKNOWN, Class::GIVEN),
         ] {
-            let class = lexicon.class(word);
+            let class = class(word);
             assert!(of == Class::UNKNOWN || class.is(of), "{word} is {class:?}");
             assert!(!class.is(not_of), "{word} is {class:?}");
-            let text = format!("({word}) and some more text behind");
-            assert_eq!(lexicon.class_in(&text, 1, 1 + word.len()), class, "{word}");
         }
     }
 
@@ -237,12 +284,13 @@ mod tests {
     #[test]
     fn all_words_are_found_again() {
         let lexicon = Lexicon::shipped();
+        eprintln!("COMBOS {}", lexicon.combinations.len());
         assert!(lexicon.combinations.len() < 1 << COMBINATION_BITS, "{}", lexicon.combinations.len());
         let used = lexicon.slots.iter().filter(|&&entry| entry != 0).count();
         assert!(used < SLOTS * 2 / 3, "{used} of {SLOTS}");
         for (class, list) in LISTS {
             for word in list.lines() {
-                let found = lexicon.class(word);
+                let found = class(word);
                 assert!(found.or(class) == found, "{word} is {found:?}, not {class:?}");
             }
         }

@@ -35,6 +35,7 @@ mod fold;
 mod handle;
 mod lexer;
 mod lexicon;
+mod list;
 mod numbers;
 mod people;
 mod phone;

@@ -8,7 +8,8 @@ use super::{
     Entity, Span,
     lexer::{Case, Kind},
     lexicon::Class,
-    words::Words,
+    list::{Endings, List, one_of},
+    words::{Hint, Words},
 };
 
 /// The most words of a name.
@@ -18,12 +19,12 @@ const BLURRED: Class = Class::WORD.or(Class::PROPER).or(Class::PLACE).or(Class::
 const NAME: Class = Class::GIVEN.or(Class::SURNAME);
 
 /// Endings that surnames have and hardly a word, long ones alone.
-const SURNAME_ENDINGS: [&str; 47] = [
+const SURNAME_ENDINGS: Endings = Endings::new(&[
     "ov", "ev", "shita", "moto", "yama", "mura", "quez", "guez", "rsen", "elsen", "ksen", "ucci", "ieva",
     "ová", "ova", "ović", "ovic", "ević", "evic", "ić", "sson", "dóttir", "dottir", "ovich", "evich", "enko",
     "wski", "wska", "cki", "cka", "ński", "ńska", "escu", "opoulos", "poulou", "idis", "akis", "shvili",
     "yan", "zadeh", "oğlu", "oglu", "ов", "ова", "енко", "ский", "ская",
-];
+]);
 
 /// What a word with a capital can be in a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,39 +57,30 @@ enum Clue {
     Sure,
 }
 
-/// With a capital these are names before anything else; without one they are colours, flowers and coins.
-const SMALL_WORDS: [&str; 34] = [
-    "aurora", "ben", "bob", "carol", "dan", "fanny", "frank", "glen", "harry", "heather", "hector", "holly",
-    "iris", "jack", "jasmine", "jerry", "kelvin", "lee", "lily", "matt", "nick", "olive", "patty", "penny",
-    "ray", "rex", "rick", "robin", "rosemary", "sally", "sue", "veronica", "violet", "warren",
-];
+/// Whether a name may begin with a word of a class, or follow it: most words are of a language and nothing else.
+pub(super) const fn is_looked_at(class: Class, is_capital: bool) -> bool {
+    if is_capital {
+        !class.is(BLURRED) || class.is(NAME.or(Class::TITLE))
+    } else {
+        class.is(NAME) && !class.is(BLURRED.or(Class::SMALL)) || class.is(Class::TITLE.or(Class::NAME_WORD))
+    }
+}
 
 /// Adds the names of a text.
 pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
-    let mut at = 0;
-    while at < words.len() {
-        let class = words.class(at);
-        // Most words are of a language and nothing else.
-        let found = if words.case(at) != Case::Lower {
-            if class.is(BLURRED) && !class.is(NAME.or(Class::TITLE)) {
-                None
-            } else {
-                capitalised_at(words, at)
-            }
-        } else if class.is(NAME) && !class.is(BLURRED) && !words.is_one_of(at, &SMALL_WORDS)
-            || class.is(Class::TITLE.or(Class::NAME_WORD))
-        {
-            lower_case_at(words, at)
-        } else {
-            None
+    let mut from = 0;
+    while let Some(at) = words.next_with(Hint::NAME, from) {
+        let found = match words.case(at) {
+            Case::Lower => lower_case_at(words, at),
+            _ => capitalised_at(words, at),
         };
         let Some((start, end)) = found else {
-            at += 1;
+            from = at + 1;
             continue;
         };
         push(words, start, end, spans);
         neighbours(words, start, end, spans);
-        at = end.max(at + 1);
+        from = end.max(at + 1);
     }
 }
 
@@ -130,7 +122,7 @@ fn neighbours(words: &Words<'_>, start: usize, end: usize, spans: &mut Vec<Span>
     for _ in 0..3 {
         let next = match words.gap_after(last - 1) {
             ", " => last,
-            " " if words.is_one_of(last, &["and", "und", "y", "et", "en", "och", "og"])
+            " " if words.is_one_of(last, one_of!["and", "und", "y", "et", "en", "och", "og"])
                 && words.gap_after(last) == " " =>
             {
                 last + 1
@@ -203,14 +195,7 @@ fn part(words: &Words<'_>, at: usize) -> Part {
 }
 
 fn has_surname_ending(word: &str) -> bool {
-    let bytes = word.as_bytes();
-    let Some(last) = bytes.last().map(u8::to_ascii_lowercase) else { return false };
-    bytes.len() >= 6
-        && SURNAME_ENDINGS.iter().map(|ending| ending.as_bytes()).any(|ending| {
-            ending.last() == Some(&last)
-                && bytes.len() > ending.len() + 2
-                && bytes[bytes.len() - ending.len()..].eq_ignore_ascii_case(ending)
-        })
+    word.len() >= 6 && SURNAME_ENDINGS.of(word, 3).is_some()
 }
 
 /// The name that begins with a word with a capital, or with the title before it.
@@ -290,7 +275,7 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                         && (is_full || ends_phrase(words, end)))
                     || (words.is(at + 1, Class::SAID)
                         && words.gap_after(at) == " "
-                        && words.is_one_of(at + 1, &["said", "says", "wrote", "asked", "replied"]))
+                        && words.is_one_of(at + 1, one_of!["said", "says", "wrote", "asked", "replied"]))
             }
             Part::Initial | Part::Other => false,
         };
@@ -301,7 +286,7 @@ fn is_after_in(words: &Words<'_>, at: usize) -> bool {
     at > 0
         && words.is_one_of(
             at - 1,
-            &[
+            one_of![
                 "in", "at", "from", "near", "to", "of", "via", "en", "à", "a", "aus", "nach", "bei", "da",
                 "di", "em", "te",
             ],
@@ -311,7 +296,7 @@ fn is_after_in(words: &Words<'_>, at: usize) -> bool {
 /// Whether a word that is also something else is a name where one is likely.
 fn may_be_meant(words: &Words<'_>, at: usize) -> bool {
     let class = words.class(at);
-    let greeted = at > 0 && (words.is(at - 1, Class::GREETING) || words.is_one_of(at - 1, &["me"]));
+    let greeted = at > 0 && (words.is(at - 1, Class::GREETING) || words.is_one_of(at - 1, one_of!["me"]));
     if class.is(Class::PROPER) {
         return greeted && class.is(Class::GIVEN);
     }
@@ -335,7 +320,7 @@ fn ends_phrase(words: &Words<'_>, end: usize) -> bool {
             .starts_with([',', '.', '!', '?', ';', ':', '\n', ')', '"', '-', '–', '—', '\''])
         || words.is_one_of(
             end,
-            &[
+            one_of![
                 "and", "und", "et", "y", "e", "en", "from", "here", "but", "speaking", "aus", "de", "von",
                 "with",
             ],
@@ -350,7 +335,7 @@ fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
     }
     // "Murphy's Law", "Jack of all trades".
     if words.word(at + 1) == "s" && words.is(at + 2, Class::THING)
-        || words.is_one_of(at + 1, &["of"]) && words.is_one_of(at + 2, &["all"])
+        || words.is_one_of(at + 1, one_of!["of"]) && words.is_one_of(at + 2, one_of!["all"])
     {
         return false;
     }
@@ -546,7 +531,7 @@ fn clue_before(words: &Words<'_>, at: usize) -> Clue {
         return Clue::Sure;
     }
     let class = words.class(before);
-    let is_second = |list: &[&str]| before > 0 && words.is_one_of(before - 1, list);
+    let is_second = |list: &List| before > 0 && words.is_one_of(before - 1, list);
     if class.is(Class::GREETING) && matches!(gap, " " | ", ") && greets(words, before) {
         let end = tail(words, at);
         let is_alone = words.is(at, NAME) || end > at + 1 || !words.gap_after(end - 1).starts_with(' ');
@@ -565,18 +550,18 @@ fn clue_before(words: &Words<'_>, at: usize) -> Clue {
         return Clue::Nothing;
     }
     let word = words.word(before);
-    let is = |list: &[&str]| words.is_one_of(before, list);
-    let likely = (is(&["am", "m"]) && is_second(&["i"]))
-        || (is(&["bin"]) && is_second(&["ich"]))
-        || (is(&["suis"]) && is_second(&["je"]))
-        || (is(&["ben"]) && is_second(&["ik"]))
-        || (is(&["me"]) && is_second(&["call", "calls", "called"]))
-        || (is(&["as"]) && is_second(&["known"]))
-        || is(&["soy", "sono", "sou", "jestem", "jsem", "attn", "heiße", "signed"]) && !word.is_empty();
+    let is = |list: &List| words.is_one_of(before, list);
+    let likely = (is(one_of!["am", "m"]) && is_second(one_of!["i"]))
+        || (is(one_of!["bin"]) && is_second(one_of!["ich"]))
+        || (is(one_of!["suis"]) && is_second(one_of!["je"]))
+        || (is(one_of!["ben"]) && is_second(one_of!["ik"]))
+        || (is(one_of!["me"]) && is_second(one_of!["call", "calls", "called"]))
+        || (is(one_of!["as"]) && is_second(one_of!["known"]))
+        || is(one_of!["soy", "sono", "sou", "jestem", "jsem", "attn", "heiße", "signed"]) && !word.is_empty();
     if likely {
         return Clue::Likely;
     }
-    if (is(&["is", "s"]) && is_second(&["this", "it", "here"])) || class.is(Class::TO_SOMEBODY) {
+    if (is(one_of!["is", "s"]) && is_second(one_of!["this", "it", "here"])) || class.is(Class::TO_SOMEBODY) {
         return Clue::Maybe;
     }
     Clue::Nothing
@@ -586,22 +571,22 @@ fn clue_before(words: &Words<'_>, at: usize) -> Clue {
 fn is_called(words: &Words<'_>, at: usize) -> bool {
     let class = words.class(at);
     let may_be =
-        class == Class::UNKNOWN || class.is(Class::FAMILIAR) || class.is(NAME) && !class.is(Class::WORD);
+        class.is_unknown() || class.is(Class::FAMILIAR) || class.is(NAME) && !class.is(Class::WORD);
     if !may_be {
         return false;
     }
     if words.begins_sentence(at) {
-        let asks = [
+        let asks = one_of![
             "can", "could", "would", "please", "will", "i", "do", "are", "did", "have", "kannst", "peux",
             "puedes", "bitte",
         ];
-        return words.gap_after(at) == ", " && words.is_one_of(at + 1, &asks)
+        return words.gap_after(at) == ", " && words.is_one_of(at + 1, asks)
             || words.gap_after(at) == " "
-                && words.is_one_of(at + 1, &["is"])
-                && words.is_one_of(at + 2, &["from"]);
+                && words.is_one_of(at + 1, one_of!["is"])
+                && words.is_one_of(at + 2, one_of!["from"]);
     }
     let said =
-        words.is(at - 1, Class::SAID) && words.gap_before(at) == " " && words.is_one_of(at + 1, &["to"]);
+        words.is(at - 1, Class::SAID) && words.gap_before(at) == " " && words.is_one_of(at + 1, one_of!["to"]);
     let ends = words.gap_after(at).starts_with(['!', '?'])
         || at + 1 == words.len() && words.gap_after(at).starts_with('.');
     said || words.gap_before(at) == ", " && ends && class.is(Class::GIVEN) && !words.is_capital(at - 1)
@@ -645,7 +630,7 @@ fn is_after_name_word(words: &Words<'_>, at: usize) -> bool {
         }
         if words.is(before, Class::NAME_WORD) {
             return gap.len() < 4
-                && (word == at || !words.is_one_of(word, &["of", "to", "und"]) || words.is_capital(before));
+                && (word == at || !words.is_one_of(word, one_of!["of", "to", "und"]) || words.is_capital(before));
         }
         if !words.is(before, Class::COPULA) {
             return false;
@@ -688,8 +673,8 @@ fn lower_case_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     if words.no_capitals
         && class.is(Class::TITLE)
         && words.gap_after(at) == ". "
-        && words.is_one_of(at, &["mr", "mrs", "ms", "dr", "prof"])
-        && (words.is(at + 1, NAME) || words.class(at + 1) == Class::UNKNOWN)
+        && words.is_one_of(at, one_of!["mr", "mrs", "ms", "dr", "prof"])
+        && (words.is(at + 1, NAME) || words.class(at + 1).is_unknown())
         && !words.is_number(at + 1)
     {
         let is_two = words.gap_after(at + 1) == " "
@@ -719,12 +704,11 @@ fn introduced_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         return None;
     }
     let before = at.checked_sub(1)?;
-    let is_vague =
-        ["of", "to", "und", "name", "names", "nombre", "nome", "nom", "naam", "full", "on", "s", "as"];
-    if words.gap_before(at) != " " || !is_after_name_word(words, at) || words.is_one_of(before, &is_vague) {
+    let is_vague = one_of!["of", "to", "und", "name", "names", "nombre", "nome", "nom", "naam", "full", "on", "s", "as"];
+    if words.gap_before(at) != " " || !is_after_name_word(words, at) || words.is_one_of(before, is_vague) {
         return None;
     }
-    if !class.is(NAME) && class != Class::UNKNOWN {
+    if !class.is(NAME) && !class.is_unknown() {
         return None;
     }
     let goes_on = |at: usize| {
@@ -732,7 +716,7 @@ fn introduced_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             && words
                 .get(at)
                 .is_some_and(|token| token.case == Case::Lower && token.len() > 2 && token.kind == Kind::Word)
-            && (words.is(at, NAME) || words.class(at) == Class::UNKNOWN)
+            && (words.is(at, NAME) || words.class(at).is_unknown())
             && !words.is(at, Class::WORD)
     };
     let mut end = at + 1;
@@ -746,7 +730,7 @@ fn introduced_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 fn may_be_unlisted(words: &Words<'_>, at: usize) -> bool {
     let word = words.word(at);
     let class = words.class(at);
-    let is_unlisted = class == Class::UNKNOWN
+    let is_unlisted = class.is_unknown()
         && word.len() >= 5
         && !["ed", "ing", "s", "ly"].iter().any(|ending| word.ends_with(ending));
     let is_surname = word.len() >= 4

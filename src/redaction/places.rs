@@ -7,17 +7,18 @@ use super::{
     Entity, Span,
     lexer::{Case, Kind},
     lexicon::Class,
-    words::Words,
+    list::{List, one_of},
+    words::{Hint, Words},
 };
 
 /// The most words of the name of a company or a place.
 const MAX_NAME_WORDS: usize = 5;
 
 /// What somebody does at an organisation: the words before its name, the last one last.
-const WORK: [(&[&str], &[&str]); 11] = [
-    (&["work", "works", "worked", "working", "employed", "intern", "interned", "job"], &["at", "for", "by"]),
+const WORK: [(&List, &List); 11] = [
+    (one_of!["work", "works", "worked", "working", "employed", "intern", "interned", "job"], one_of!["at", "for", "by"]),
     (
-        &[
+        one_of![
             "year",
             "years",
             "assistant",
@@ -30,32 +31,32 @@ const WORK: [(&[&str], &[&str]); 11] = [
             "consultant",
             "employee",
         ],
-        &["at"],
+        one_of!["at"],
     ),
-    (&["arbeite", "arbeitet", "arbeiten", "angestellt", "gearbeitet"], &["bei", "für"]),
-    (&["travaille", "travaillé", "travaillait", "employé", "employée"], &["chez", "pour"]),
-    (&["trabajo", "trabaja", "trabajaba", "trabajé"], &["en", "para"]),
-    (&["lavoro", "lavora", "lavorava", "lavorato"], &["per", "presso", "in"]),
-    (&["trabalho", "trabalha", "trabalhava"], &["na", "no", "para"]),
-    (&["werk", "werkt", "werkte", "gewerkt"], &["bij", "voor"]),
-    (&["jobbar", "arbetar", "arbejder", "jobber"], &["på", "hos"]),
+    (one_of!["arbeite", "arbeitet", "arbeiten", "angestellt", "gearbeitet"], one_of!["bei", "für"]),
+    (one_of!["travaille", "travaillé", "travaillait", "employé", "employée"], one_of!["chez", "pour"]),
+    (one_of!["trabajo", "trabaja", "trabajaba", "trabajé"], one_of!["en", "para"]),
+    (one_of!["lavoro", "lavora", "lavorava", "lavorato"], one_of!["per", "presso", "in"]),
+    (one_of!["trabalho", "trabalha", "trabalhava"], one_of!["na", "no", "para"]),
+    (one_of!["werk", "werkt", "werkte", "gewerkt"], one_of!["bij", "voor"]),
+    (one_of!["jobbar", "arbetar", "arbejder", "jobber"], one_of!["på", "hos"]),
     (
-        &["employer", "company", "arbeitgeber", "employeur", "werkgever"],
-        &["is", "was", "ist", "heißt", "est"],
+        one_of!["employer", "company", "arbeitgeber", "employeur", "werkgever"],
+        one_of!["is", "was", "ist", "heißt", "est"],
     ),
-    (&["pracuję", "pracuje"], &["w", "dla"]),
+    (one_of!["pracuję", "pracuje"], one_of!["w", "dla"]),
 ];
 /// The same for where somebody lives or is from.
-const HOME: [(&[&str], &[&str]); 14] = [
+const HOME: [(&List, &List); 14] = [
     (
-        &[
+        one_of![
             "live", "lives", "lived", "living", "born", "raised", "resides", "residing", "reside", "grew",
             "based", "am", "m", "stay", "staying",
         ],
-        &["in"],
+        one_of!["in"],
     ),
     (
-        &[
+        one_of![
             "am",
             "m",
             "is",
@@ -77,45 +78,52 @@ const HOME: [(&[&str], &[&str]); 14] = [
             "woman",
             "man",
         ],
-        &["from"],
+        one_of!["from"],
     ),
-    (&["moved", "move", "moving", "relocated", "relocating", "travelling", "traveling"], &["to"]),
-    (&["lives", "arrived", "live"], &["at"]),
-    (&["wohne", "wohnt", "lebe", "lebt", "geboren", "wohnhaft", "aufgewachsen"], &["in"]),
-    (&["komme", "kommt", "bin", "stamme", "stammt"], &["aus"]),
-    (&["habite", "habitons", "vis", "vit", "né", "née", "réside"], &["à", "en", "au"]),
-    (&["viens", "vient", "suis"], &["de", "du"]),
-    (&["vivo", "vive", "nací", "nació", "nacido", "resido", "reside"], &["en"]),
-    (&["soy", "vengo", "viene"], &["de"]),
-    (&["vivo", "abito", "abita", "vive", "nato", "nata", "risiedo"], &["a", "in"]),
-    (&["moro", "mora", "vivo", "nasci", "nasceu"], &["em"]),
-    (&["woon", "woont", "geboren"], &["in", "te"]),
-    (&["bor", "född", "født", "mieszkam", "mieszka"], &["i", "w", "we"]),
+    (one_of!["moved", "move", "moving", "relocated", "relocating", "travelling", "traveling"], one_of!["to"]),
+    (one_of!["lives", "arrived", "live"], one_of!["at"]),
+    (one_of!["wohne", "wohnt", "lebe", "lebt", "geboren", "wohnhaft", "aufgewachsen"], one_of!["in"]),
+    (one_of!["komme", "kommt", "bin", "stamme", "stammt"], one_of!["aus"]),
+    (one_of!["habite", "habitons", "vis", "vit", "né", "née", "réside"], one_of!["à", "en", "au"]),
+    (one_of!["viens", "vient", "suis"], one_of!["de", "du"]),
+    (one_of!["vivo", "vive", "nací", "nació", "nacido", "resido", "reside"], one_of!["en"]),
+    (one_of!["soy", "vengo", "viene"], one_of!["de"]),
+    (one_of!["vivo", "abito", "abita", "vive", "nato", "nata", "risiedo"], one_of!["a", "in"]),
+    (one_of!["moro", "mora", "vivo", "nasci", "nasceu"], one_of!["em"]),
+    (one_of!["woon", "woont", "geboren"], one_of!["in", "te"]),
+    (one_of!["bor", "född", "født", "mieszkam", "mieszka"], one_of!["i", "w", "we"]),
 ];
 /// What an organisation does, or what is said of it, after its name.
-const AFTER_ORGANISATION: [&str; 4] = ["office", "offices", "headquarters", "employee"];
+const AFTER_ORGANISATION: &List = one_of!["office", "offices", "headquarters", "employee"];
+
+/// Whether an organisation or a place may be next to a word of a class.
+pub(super) const fn is_looked_at(class: Class) -> bool {
+    class.is(Class::LEGAL.or(Class::PLACE_WORD))
+}
 
 /// Adds the organisations and places of a text.
 pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
-    for at in 0..words.len() {
-        let Some(token) = words.get(at) else { break };
-        if !words.is(at, Class::LEGAL.or(Class::PLACE_WORD)) {
-            continue;
-        }
+    let mut from = 0;
+    while let Some(at) = words.next_with(Hint::PLACE, from) {
+        from = at + 1;
         if words.is(at, Class::LEGAL)
             && let Some((start, end)) = company_at(words, at)
         {
             push(words, start, end, (Entity::ORGANIZATION, Span::ORGANISATION), spans);
         }
-        // What is below takes what follows, which has a capital.
         if !words.is(at, Class::PLACE_WORD) {
             continue;
         }
-        if token.case != Case::Lower
-            || !words.is_capital(at + 1) && !words.is_one_of(at + 1, &["the", "der", "la"])
+        let is_organisational = AFTER_ORGANISATION.holds(words.word(at));
+        if !is_organisational && !is_after_phrase(words, at) {
+            continue;
+        }
+        // What follows is taken, which has a capital.
+        if words.case(at) != Case::Lower
+            || !words.is_capital(at + 1) && !words.is_one_of(at + 1, one_of!["the", "der", "la"])
             || words.gap_after(at) != " "
         {
-            if AFTER_ORGANISATION.contains(&words.word(at)) {
+            if is_organisational && words.case(at) == Case::Lower {
                 office_of(words, at, spans);
             }
             continue;
@@ -148,8 +156,18 @@ fn push(
     }
 }
 
+/// The first words of the phrases.
+pub(super) fn first_words() -> impl Iterator<Item = &'static str> {
+    WORK.iter().chain(&HOME).flat_map(|(first, _)| first.words()).copied()
+}
+
+/// Whether a word may be the last of some phrase: most are not.
+fn is_after_phrase(words: &Words<'_>, at: usize) -> bool {
+    (at.saturating_sub(2)..at).any(|before| words.is(before, Class::PHRASE))
+}
+
 /// Whether a word is the last of one of these phrases.
-fn follows_one_of(words: &Words<'_>, at: usize, phrases: &[(&[&str], &[&str])]) -> bool {
+fn follows_one_of(words: &Words<'_>, at: usize, phrases: &[(&List, &List)]) -> bool {
     let Some(before) = at.checked_sub(1) else { return false };
     if words.gap_before(at) != " " && !words.gap_before(at).is_empty() {
         return false;
@@ -162,7 +180,7 @@ fn follows_one_of(words: &Words<'_>, at: usize, phrases: &[(&[&str], &[&str])]) 
                     && words.gap_before(before) == " "
                     && words.is_one_of(
                         before,
-                        &[
+                        one_of![
                             "up",
                             "now",
                             "currently",
@@ -199,7 +217,7 @@ fn company_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         let gap = words.gap_before(start);
         let is_joined = matches!(gap, " " | "-" | " & " | "&" | "  " | " + " | "." | ". " | "'" | "’")
             || gap == ", " && (start == at || words.is(start, Class::LEGAL))
-            || gap == ", " && (start..at).any(|at| words.is_one_of(at, &["and", "und", "et"]));
+            || gap == ", " && (start..at).any(|at| words.is_one_of(at, one_of!["and", "und", "et"]));
         if !is_joined || gap == ". " && !words.is(start - 1, Class::LEGAL) {
             break;
         }
@@ -209,7 +227,7 @@ fn company_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                 && words.is(before, Class::WORD)
                 && !words.is(before, Class::GIVEN.or(Class::SURNAME))
                 && at - before > 1)
-            || words.is_one_of(before, &["and", "und", "et", "of"])
+            || words.is_one_of(before, one_of!["and", "und", "et", "of"])
                 && before > 0
                 && words.is_capital(before - 1)
                 && words.gap_before(before) == " "
@@ -252,7 +270,7 @@ fn company_end(words: &Words<'_>, start: usize) -> usize {
         let is_joined =
             end == start || matches!(words.gap_before(end), " " | "-" | " & " | "&" | "  " | "'" | ".");
         let goes_on = words.is_capital(end)
-            || words.is_one_of(end, &["of", "and", "de", "for", "und"])
+            || words.is_one_of(end, one_of!["of", "and", "de", "for", "und"])
                 && words.is_capital(end + 1)
                 && end > start
                 && !words.is(end + 1, Class::WORD)
@@ -272,7 +290,7 @@ fn company_end(words: &Words<'_>, start: usize) -> usize {
 
 /// "The … office", where the name has no legal form.
 fn office_of(words: &Words<'_>, at: usize, spans: &mut Vec<Span>) {
-    if !(words.is_one_of(at + 1, &["is", "are"]) && words.is_one_of(at + 2, &["at", "in", "on"])) {
+    if !(words.is_one_of(at + 1, one_of!["is", "are"]) && words.is_one_of(at + 2, one_of!["at", "in", "on"])) {
         return;
     }
     let mut start = at;
@@ -280,9 +298,9 @@ fn office_of(words: &Words<'_>, at: usize, spans: &mut Vec<Span>) {
         && at - start < MAX_NAME_WORDS
         && matches!(words.gap_before(start), " " | "-" | ". " | " & " | ", ")
         && (words.is_capital(start - 1)
-            || words.is_one_of(start - 1, &["of", "and"]) && start < at
-            || words.no_capitals && !words.is_one_of(start - 1, &["the", "our", "my", "your"]))
-        && !words.is_one_of(start - 1, &["the", "our", "my", "your"])
+            || words.is_one_of(start - 1, one_of!["of", "and"]) && start < at
+            || words.no_capitals && !words.is_one_of(start - 1, one_of!["the", "our", "my", "your"]))
+        && !words.is_one_of(start - 1, one_of!["the", "our", "my", "your"])
     {
         start -= 1;
     }
@@ -304,7 +322,7 @@ fn place_end(words: &Words<'_>, start: usize) -> usize {
     if is_placeless(start)
         || words.is_in_code(start)
         || words.get(start).is_some_and(|token| {
-            token.case == Case::Upper && token.len() < 5 && !words.is_one_of(start, &["usa", "uk", "uae"])
+            token.case == Case::Upper && token.len() < 5 && !words.is_one_of(start, one_of!["usa", "uk", "uae"])
         })
     {
         return start;
@@ -319,13 +337,13 @@ fn place_end(words: &Words<'_>, start: usize) -> usize {
         let joins = || {
             end > start
                 && (words.is(end, Class::PARTICLE)
-                    || words.is_one_of(end, &["of", "and", "the", "a", "y", "u"]))
+                    || words.is_one_of(end, one_of!["of", "and", "the", "a", "y", "u"]))
                 && (words.is_capital(end + 1)
-                    || words.is_capital(end + 2) && words.is_one_of(end + 1, &["the", "la", "del"]))
+                    || words.is_capital(end + 2) && words.is_one_of(end + 1, one_of!["the", "la", "del"]))
                 && words.gap_after(end) == " "
-                && !(words.is_one_of(end, &["and"])
+                && !(words.is_one_of(end, one_of!["and"])
                     && !words.is(end + 1, Class::PLACE)
-                    && !words.is_one_of(end + 1, &["Herzegovina", "Tobago", "Barbuda", "Nevis", "Principe"]))
+                    && !words.is_one_of(end + 1, one_of!["Herzegovina", "Tobago", "Barbuda", "Nevis", "Principe"]))
         };
         if !words.is_capital(end) && !joins() {
             break;

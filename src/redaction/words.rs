@@ -1,37 +1,74 @@
 //! The words of a text and what is known of each: what the recognisers of names and addresses start from.
 
 use super::{
+    address,
     lexer::{Case, Kind, Token},
     lexicon::{Class, Lexicon},
+    list::List,
+    people, places,
 };
+
+/// Recognisers that look at a word ([`Token::hints`]).
+pub(super) struct Hint;
+
+impl Hint {
+    /// A name may begin with it, or be around it.
+    pub(super) const NAME: u8 = 1;
+    /// An address may be around it.
+    pub(super) const ADDRESS: u8 = 1 << 1;
+    /// An organisation or a place may be next to it.
+    pub(super) const PLACE: u8 = 1 << 2;
+}
+
+/// Which recognisers look at a word of a class: most words are for none.
+pub(super) fn hints(class: Class, is_capital: bool) -> u8 {
+    [
+        (people::is_looked_at(class, is_capital), Hint::NAME),
+        (address::is_looked_at(class, is_capital), Hint::ADDRESS),
+        (places::is_looked_at(class), Hint::PLACE),
+    ]
+    .into_iter()
+    .filter_map(|(is_looked_at, hint)| is_looked_at.then_some(hint))
+    .fold(0, |hints, hint| hints | hint)
+}
 
 /// A text's tokens with their classes.
 pub(super) struct Words<'a> {
     text: &'a str,
     tokens: &'a [Token],
-    classes: Vec<Class>,
     /// Nothing is written with a capital: lower case says nothing then.
     pub(super) no_capitals: bool,
+    /// What some recogniser looks at.
+    hints: u8,
 }
 
 impl<'a> Words<'a> {
     /// Looks up all words of a text.
-    pub(super) fn of(text: &'a str, tokens: &'a [Token]) -> Self {
+    pub(super) fn of(text: &'a str, tokens: &'a mut [Token]) -> Self {
         let lexicon = Lexicon::shipped();
-        let mut classes = Vec::with_capacity(tokens.len());
-        let mut no_capitals = true;
-        for token in tokens {
+        let (mut no_capitals, mut hints) = (true, 0);
+        for token in &mut *tokens {
             no_capitals &= token.case == Case::Lower;
-            classes.push(match token.kind {
-                Kind::Word => lexicon.class_in(text, token.start(), token.end()),
-                Kind::Number | Kind::Mixed => Class::UNKNOWN,
-            });
+            (token.class, token.hints) = match token.kind {
+                Kind::Word => lexicon.look_up(text, *token),
+                Kind::Number | Kind::Mixed => (Class::UNKNOWN, Hint::ADDRESS),
+            };
+            hints |= token.hints;
         }
-        Self { text, tokens, classes, no_capitals }
+        Self { text, tokens, no_capitals, hints }
     }
 
     pub(super) fn len(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// The first token from a place on that has a hint.
+    #[inline]
+    pub(super) fn next_with(&self, hint: u8, from: usize) -> Option<usize> {
+        if self.hints & hint == 0 {
+            return None;
+        }
+        self.tokens.get(from..)?.iter().position(|token| token.hints & hint != 0).map(|offset| from + offset)
     }
 
     /// The token at a place in their order.
@@ -51,7 +88,7 @@ impl<'a> Words<'a> {
 
     /// What it is; nothing beyond the last.
     pub(super) fn class(&self, at: usize) -> Class {
-        self.classes.get(at).copied().unwrap_or_default()
+        self.tokens.get(at).map_or(Class::UNKNOWN, |token| token.class)
     }
 
     /// Whether the word there is one of these.
@@ -59,18 +96,10 @@ impl<'a> Words<'a> {
         self.class(at).is(any)
     }
 
-    /// Whether the word there is, in any case of ASCII letters, one of a list in lower case.
-    pub(super) fn is_one_of(&self, at: usize, list: &[&str]) -> bool {
-        // No list holds a longer word, and most words that are asked about are in none.
-        let word = self.word(at).as_bytes();
-        let Some(first) = word.first().map(u8::to_ascii_lowercase) else { return false };
-        let is_it = |listed: &&str| {
-            let listed = listed.as_bytes();
-            listed.len() == word.len()
-                && listed[0].to_ascii_lowercase() == first
-                && listed.eq_ignore_ascii_case(word)
-        };
-        word.len() <= 16 && list.iter().any(is_it)
+    /// Whether the word there is one of a list, in any case of ASCII letters.
+    #[inline]
+    pub(super) fn is_one_of(&self, at: usize, list: &List) -> bool {
+        list.holds(self.word(at))
     }
 
     /// What stands between a token and the next; after the last, what is left of the text.

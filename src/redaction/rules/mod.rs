@@ -253,13 +253,8 @@ impl RuleSet {
     pub(super) fn find(&self, text: &str, tokens: &[Token], spans: &mut Vec<Span>) {
         // Got when there is something to try: most texts have nothing.
         let mut caches = None;
-        for token in tokens {
-            let start = token.start();
-            let begins = token.kind != Kind::Number && self.beginnings.may_begin(&text.as_bytes()[start..]);
-            let coded = is_coded(text, *token);
-            if !(begins || coded) {
-                continue;
-            }
+        let mut rest = tokens;
+        while let Some((start, begins, coded)) = self.next_tried(text, &mut rest) {
             let caches = caches.get_or_insert_with(|| {
                 let mut caches = self.caches.get();
                 caches.before.long_run_end = 0;
@@ -274,6 +269,23 @@ impl RuleSet {
                 self.try_at(automaton, cache, (matches, done, before), text, start, spans);
             }
         }
+    }
+
+    /// Goes on to the next token at which something is tried: where it begins, whether patterns of fixed letters are,
+    /// and whether others are. Apart from [`Self::find`] because it is all that most words meet.
+    #[inline(never)]
+    fn next_tried(&self, text: &str, rest: &mut &[Token]) -> Option<(usize, bool, bool)> {
+        while let Some((token, after)) = rest.split_first() {
+            *rest = after;
+            let begins =
+                token.kind != Kind::Number && self.beginnings.may_begin(text.as_bytes(), token.start());
+            let may_be_coded = token.kind != Kind::Word || token.len() <= SHORT_WORD_BYTES;
+            let coded = may_be_coded && is_coded(text, *token);
+            if begins || coded {
+                return Some((token.start(), begins, coded));
+            }
+        }
+        None
     }
 
     fn try_at(
@@ -460,7 +472,8 @@ impl Rule {
 }
 
 /// Whether a pattern without fixed letters at its beginning is tried at a word: where there is a digit, or one
-/// comes next. A short number is tried only where it can go on, for no code is that short.
+/// comes next. A short number is tried only where it can go on, for no code is that short. A word is at most
+/// [`SHORT_WORD_BYTES`] long.
 fn is_coded(text: &str, token: Token) -> bool {
     let after = &text.as_bytes()[token.end()..];
     let is_coded = match token.kind {
@@ -476,7 +489,6 @@ fn is_coded(text: &str, token: Token) -> bool {
             [b':', next, ..] => next.is_ascii_hexdigit() || next == b':',
             _ => false,
         },
-        Kind::Word if token.len() > SHORT_WORD_BYTES => false,
         Kind::Word => match *after {
             [b' ' | b'-' | b'.' | b'/', next, ..] => next.is_ascii_digit(),
             [b':', next, ..] => next.is_ascii_hexdigit() || next == b':',
@@ -595,44 +607,68 @@ impl Patterns {
     }
 }
 
-/// Which four letters, or two or three, some pattern may begin with: a set with few false hits, a cache line or two
-/// of it in use.
-#[derive(Default)]
+/// Which four letters, or two or three, some pattern may begin with: sets with few false hits.
 struct Beginnings {
-    bits: Vec<u64>,
-    /// Whether there are any of two letters, of three, of four.
-    lengths: [bool; BEGINNING_BYTES + 1],
+    /// By the first two letters, the third letters that may follow: no pattern begins like most words.
+    thirds: Box<[u32; 1 << 10]>,
+    bits: Box<[u64; 1 << (Self::BITS - 6)]>,
+    /// Of two letters, of three and of four: the bytes that count; 0 where there are none of that length.
+    masks: [u32; 3],
+}
+
+impl Default for Beginnings {
+    fn default() -> Self {
+        Self { thirds: Box::new([0; 1 << 10]), bits: Box::new([0; 1 << (Self::BITS - 6)]), masks: [0; 3] }
+    }
 }
 
 impl Beginnings {
     const BITS: u32 = 15;
+    /// Makes ASCII letters small; what it makes of others is hit by few.
+    const CASE: u32 = 0x2020_2020;
 
     fn add(&mut self, beginning: &[u8]) {
-        self.bits.resize(1 << (Self::BITS - 6), 0);
         let len = beginning.len().min(BEGINNING_BYTES);
-        self.lengths[len] = true;
         let mut letters = [0; BEGINNING_BYTES];
         letters[..len].copy_from_slice(&beginning[..len]);
-        let slot = Self::slot(letters);
+        let letters = u32::from_le_bytes(letters) | Self::CASE;
+        let mask = u32::MAX >> (8 * (BEGINNING_BYTES - len));
+        self.masks[len - 2] = mask;
+        let slot = Self::slot(letters & mask);
         self.bits[slot / 64] |= 1 << (slot % 64);
+        self.thirds[Self::pair(letters)] |= if len == 2 { u32::MAX } else { 1 << Self::third(letters) };
     }
 
-    fn may_begin(&self, text: &[u8]) -> bool {
-        let mut letters = [0; BEGINNING_BYTES];
-        for (letter, b) in letters.iter_mut().zip(text) {
-            *letter = b.to_ascii_lowercase();
-        }
-        // From the longest on; what is shorter is padded with zeros.
-        (2..=BEGINNING_BYTES).rev().any(|len| {
-            letters.iter_mut().skip(len).for_each(|letter| *letter = 0);
-            let slot = Self::slot(letters);
-            self.lengths[len] && self.bits[slot / 64] & (1 << (slot % 64)) != 0
-        })
+    /// Whether one may be at a place in a text.
+    #[inline]
+    fn may_begin(&self, text: &[u8], start: usize) -> bool {
+        let letters = match text.get(start..start + BEGINNING_BYTES) {
+            Some(&[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]),
+            _ => {
+                let mut letters = [0; BEGINNING_BYTES];
+                letters.iter_mut().zip(&text[start..]).for_each(|(letter, &b)| *letter = b);
+                u32::from_le_bytes(letters)
+            }
+        } | Self::CASE;
+        self.thirds[Self::pair(letters)] & 1 << Self::third(letters) != 0
+            && self.masks.iter().any(|&mask| {
+                let slot = Self::slot(letters & mask);
+                mask != 0 && self.bits[slot / 64] & (1 << (slot % 64)) != 0
+            })
     }
 
-    fn slot(letters: [u8; BEGINNING_BYTES]) -> usize {
-        let mixed = u32::from_le_bytes(letters).wrapping_mul(0x9E37_79B1);
-        (mixed >> (u32::BITS - Self::BITS)) as usize
+    /// Five bits of each of the first two letters.
+    const fn pair(letters: u32) -> usize {
+        (letters & 31 | (letters >> 8 & 31) << 5) as usize
+    }
+
+    /// Five bits of the third.
+    const fn third(letters: u32) -> u32 {
+        letters >> 16 & 31
+    }
+
+    const fn slot(letters: u32) -> usize {
+        (letters.wrapping_mul(0x9E37_79B1) >> (u32::BITS - Self::BITS)) as usize
     }
 }
 

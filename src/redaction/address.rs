@@ -5,7 +5,7 @@
 
 use super::{
     Entity, Span,
-    lexer::{Case, Kind},
+    lexer::{Case, Kind, Token},
     lexicon::Class,
     list::{Endings, List, one_of},
     words::{Hint, Words},
@@ -77,9 +77,9 @@ pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
     while at < words.len() {
         let is_after_number = last_number.is_some_and(|last| at - last <= MAX_NAME_WORDS);
         if !is_after_number {
-            // On to what says that there may be one, and two words before it.
+            // On to what says that there may be one, and the words of a street before it.
             let Some(next) = words.next_with(Hint::ADDRESS, at) else { break };
-            at = at.max(next.saturating_sub(2));
+            at = at.max(next.saturating_sub(MAX_NAME_WORDS + 1));
         }
         if words.get(at).is_some_and(|token| token.kind != Kind::Word) {
             last_number = Some(at);
@@ -113,10 +113,16 @@ fn may_begin(words: &Words<'_>, at: usize, last_number: Option<usize>) -> bool {
     if class.is(Class::BOX) {
         return true;
     }
-    let has_digit = |at: usize| words.get(at).is_some_and(|token| token.kind != Kind::Word);
-    let is_near_number =
-        last_number.is_some_and(|last| at - last <= MAX_NAME_WORDS) || has_digit(at + 1) || has_digit(at + 2);
-    is_near_number || class.is(Class::STREET_AFTER.or(Class::STREET_BEFORE)) && words.case(at) != Case::Lower
+    let is_after_number = last_number.is_some_and(|last| at - last <= MAX_NAME_WORDS);
+    is_after_number
+        || is_before_number(words, at, class)
+        || class.is(Class::STREET_AFTER.or(Class::STREET_BEFORE)) && words.case(at) != Case::Lower
+}
+
+/// Whether there is a digit right after a word, or behind the name of the street that it begins.
+fn is_before_number(words: &Words<'_>, at: usize, class: Class) -> bool {
+    let reach = if class.is(Class::STREET_BEFORE) { MAX_NAME_WORDS + 1 } else { 2 };
+    (at + 1..=at + reach).any(|at| words.get(at).is_some_and(|token| token.kind != Kind::Word))
 }
 
 /// What makes an address, if a word there does: its first token and where it ends.
@@ -133,7 +139,10 @@ fn core_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                     return boxed;
                 }
             }
-            let has_number = is_near_number(words, at);
+            if !may_be_street(words, at, token) {
+                return None;
+            }
+            let has_number = is_near_number(words, at, class);
             let is_street = class.is(Class::STREET_AFTER.or(Class::STREET_BEFORE).or(Class::UNIT));
             // A street without a number has a word for one, with a capital.
             if !(has_number || is_street && token.case != Case::Lower) || words.is_in_code(at) {
@@ -148,10 +157,17 @@ fn core_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// Whether there is a digit right after a word, or before it within the name of a street.
-fn is_near_number(words: &Words<'_>, at: usize) -> bool {
+/// Whether a word can be a street, a flat or a state at all, whatever is around it: most cannot.
+fn may_be_street(words: &Words<'_>, at: usize, token: Token) -> bool {
+    token.class.is(Class::STREET_AFTER.or(Class::STREET_BEFORE).or(Class::UNIT))
+        || token.case == Case::Upper && token.len() <= 3
+        || token.len() >= 7 && STREET_ENDINGS.of(words.word(at), 3).is_some()
+}
+
+/// Whether there is a digit after a word, near enough, or before it within the name of a street.
+fn is_near_number(words: &Words<'_>, at: usize, class: Class) -> bool {
     let has_digit = |at: usize| words.get(at).is_some_and(|token| token.kind != Kind::Word);
-    (at + 1..at + 3).any(has_digit) || (at.saturating_sub(MAX_NAME_WORDS)..at).any(has_digit)
+    is_before_number(words, at, class) || (at.saturating_sub(MAX_NAME_WORDS)..at).any(has_digit)
 }
 
 /// Whether a token is the number of a house: `12`, `12a`, `12-14` begins with one.
@@ -295,7 +311,7 @@ fn number_after(words: &Words<'_>, end: usize) -> Option<usize> {
     let mut end = number + 1;
     let is_range = matches!(words.gap_after(number), "/" | "-" | "–") && is_house_number(words, end);
     // "12 b"
-    let is_letter = words.gap_after(number) == " "
+    let is_letter = words.is_spaced_after(number)
         && words.word(end).len() == 1
         && words.get(end).is_some_and(|token| token.kind == Kind::Word)
         && !words.is_one_of(end, one_of!["a", "i", "o", "e", "y", "u"])
@@ -419,7 +435,7 @@ fn street_in_one(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let start = (at.saturating_sub(3)..at).find(|&start| {
         is_of_name(start)
             && (start..at).all(|at| {
-                words.gap_after(at) == " " && (is_of_name(at) || words.is(at, Class::PARTICLE) && at > start)
+                words.is_spaced_after(at) && (is_of_name(at) || words.is(at, Class::PARTICLE) && at > start)
             })
     });
     let start = start.unwrap_or(at);
@@ -433,7 +449,7 @@ fn street_in_one(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     }
     let numbered = start > 0
         && is_house_number(words, start - 1)
-        && words.gap_before(start) == " "
+        && words.is_spaced_before(start)
         && !is_amount(words, start - 1);
     numbered.then(|| (start - 1, at + 1))
 }
@@ -467,7 +483,7 @@ fn numbered_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         }
         // A number, a name and a number are an address if it goes on like one.
         let is_numbered =
-            words.gap_after(end - 1) == " " && words.is_number(end) && words.get(end)?.len() <= 5;
+            words.is_spaced_after(end - 1) && words.is_number(end) && words.get(end)?.len() <= 5;
         let goes_on = |end: usize| {
             unit_end(words, end).is_some()
                 || words.gap_after(end - 1).contains('\n')
@@ -492,10 +508,10 @@ fn numbered_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 fn numbered_end(words: &Words<'_>, start: usize) -> usize {
     let is_small = |at: usize| {
         words.get(at).is_some_and(|token| token.kind == Kind::Word && token.case == Case::Lower)
-            && words.gap_before(at) == " "
+            && words.is_spaced_before(at)
     };
     let end = (start..start + 2).find(|&at| !is_small(at)).unwrap_or(start + 2);
-    if words.is_number(end) && words.gap_before(end) == " " && token_len(words, end) <= 5 {
+    if words.is_number(end) && words.is_spaced_before(end) && token_len(words, end) <= 5 {
         end
     } else {
         start
@@ -519,7 +535,7 @@ fn plz_and_city(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let is_dutch = token.len() == 4
         && words.word(at + 1).len() == 2
         && words.get(at + 1)?.case == Case::Upper
-        && words.gap_after(at + 1) == " "
+        && words.is_spaced_after(at + 1)
         && words.is_capital(at + 2);
     if is_dutch && (words.is(at + 2, Class::PLACE) || starts_line && words.class(at + 2).is_unknown()) {
         return Some((at, city_end(words, at + 2).max(at + 3)));
@@ -538,7 +554,7 @@ fn post_box_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         (is_number && matches!(gap, " " | ": " | " #" | ". " | "." | " n° " | " nº ")).then(|| {
             // In groups of two: "12 34 56".
             let mut end = end + 1;
-            while words.gap_after(end - 1) == " "
+            while words.is_spaced_after(end - 1)
                 && words.is_number(end)
                 && words.get(end).is_some_and(|token| token.len() <= 2)
                 && words.is_number(end - 1)
@@ -571,7 +587,7 @@ fn post_box_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         || is(at, one_of!["box"])
             && words.is_capital(at)
             && at > 0
-            && words.gap_before(at) == " "
+            && words.is_spaced_before(at)
             && is(at - 1, one_of!["po", "pob"])
     {
         return numbered(at + 1).map(|end| (at, end));
@@ -583,7 +599,7 @@ fn post_box_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
 fn military_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     if !words.is_one_of(at, one_of!["apo", "fpo", "dpo"])
         || !words.is_one_of(at + 1, one_of!["aa", "ae", "ap"])
-        || words.gap_after(at) != " "
+        || !words.is_spaced_after(at)
     {
         return None;
     }
@@ -613,7 +629,7 @@ fn city_state_zip(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let mut start = city;
     while start > 0
         && at - start < 4
-        && words.gap_before(start) == " "
+        && words.is_spaced_before(start)
         && words.is_capital(start - 1)
         && !words.begins_sentence(start)
         && !(words.is(start - 1, Class::WORD) && words.begins_sentence(start - 1))
@@ -832,7 +848,7 @@ fn after(words: &Words<'_>, mut end: usize) -> usize {
             // "1012 AB"
             if words.word(end).len() == 2
                 && words.get(end).is_some_and(|token| token.case == Case::Upper)
-                && words.gap_after(end - 1) == " "
+                && words.is_spaced_after(end - 1)
             {
                 end += 1;
             }
@@ -870,13 +886,13 @@ fn token_len(words: &Words<'_>, at: usize) -> usize {
 fn before(words: &Words<'_>, mut start: usize, taken: usize) -> usize {
     // "Unit 2451 Box 9006", "Flat 12, …"
     let is_unit = |at: usize| words.is(at, Class::UNIT) || words.is_one_of(at, one_of!["psc", "cmr"]);
-    if start > taken && is_unit(start - 1) && words.gap_before(start) == " " {
+    if start > taken && is_unit(start - 1) && words.is_spaced_before(start) {
         return start - 1;
     }
     start = street_before_city(words, start, taken);
     if start >= taken + 2
         && words.gap_before(start) == ", "
-        && words.gap_before(start - 1) == " "
+        && words.is_spaced_before(start - 1)
         && (is_unit(start - 2) && words.get(start - 1).is_some_and(|token| token.kind != Kind::Word)
             || is_unit(start - 1) && is_ordinal(words, start - 2))
     {
@@ -916,7 +932,7 @@ fn street_before_city(words: &Words<'_>, start: usize, taken: usize) -> usize {
     {
         first -= 1;
     }
-    let is_numbered = first > taken && is_house_number(words, first - 1) && words.gap_before(first) == " ";
+    let is_numbered = first > taken && is_house_number(words, first - 1) && words.is_spaced_before(first);
     match (ends_with_number, is_numbered) {
         _ if first == last || !words.is_capital(first) || words.is(first, Class::PROPER) => start,
         (_, true) => first - 1,
@@ -977,8 +993,8 @@ fn crossing(words: &Words<'_>, start: usize, taken: usize) -> usize {
     let mut start = start;
     if start >= taken + 2
         && words.is_one_of(start - 1, one_of!["and", "&"])
-        && words.gap_before(start) == " "
-        && words.gap_before(start - 1) == " "
+        && words.is_spaced_before(start)
+        && words.is_spaced_before(start - 1)
     {
         let mut other = start - 1;
         if words.is_number(other - 1) && token_len(words, other - 1) <= 4 && other > taken + 1 {
@@ -987,7 +1003,7 @@ fn crossing(words: &Words<'_>, start: usize, taken: usize) -> usize {
         let end = other;
         while other > taken
             && start - other < 5
-            && words.gap_before(other) == " "
+            && words.is_spaced_before(other)
             && (words.is_capital(other - 1) && !words.is(other - 1, Class::WORD.or(Class::PROPER))
                 || words.is_capital(other - 1) && words.is(other - 1, Class::GIVEN.or(Class::STREET_AFTER)))
         {

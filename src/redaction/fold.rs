@@ -1,5 +1,9 @@
 //! Words as they are looked up: in lower case, and without marks, so that `Nováková` and `NOVAKOVA` are one.
 
+use std::sync::LazyLock;
+
+use super::chars::is_address_letter;
+
 /// The longest word that is looked up, in bytes. Names are shorter.
 const MAX_BYTES: usize = 48;
 
@@ -28,8 +32,33 @@ impl Folded {
             folded.len = word.len();
             return Some(folded);
         }
-        for c in word.chars() {
-            folded.push(c)?;
+        let letters = Letter::all();
+        let bytes = word.as_bytes();
+        let mut at = 0;
+        while let Some(&b) = bytes.get(at) {
+            match (b, bytes.get(at + 1)) {
+                (0..0x80, _) => {
+                    folded.push_byte(b.to_ascii_lowercase())?;
+                    at += 1;
+                }
+                (0xC2..=0xDF, Some(&next)) => {
+                    let letter = letters[Letter::index(b, next)];
+                    for &b in &letter.folded[..usize::from(letter.len)] {
+                        folded.push_byte(b)?;
+                    }
+                    at += 2;
+                }
+                _ if is_caseless(&bytes[at..]) => {
+                    folded.bytes.get_mut(folded.len..folded.len + 3)?.copy_from_slice(&bytes[at..at + 3]);
+                    folded.len += 3;
+                    at += 3;
+                }
+                _ => {
+                    let c = word.get(at..)?.chars().next()?;
+                    folded.push(c)?;
+                    at += c.len_utf8();
+                }
+            }
         }
         Some(folded)
     }
@@ -71,6 +100,62 @@ impl Folded {
         *self.bytes.get_mut(self.len)? = b;
         self.len += 1;
         Some(())
+    }
+}
+
+/// What is known of a character of two bytes in UTF-8, U+0080 to U+07FF: asked for again and again in texts of most
+/// languages, and slow to find out.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Letter {
+    /// In lower case without its mark, as UTF-8.
+    folded: [u8; 3],
+    /// How many bytes of `folded` count.
+    len: u8,
+    /// Whether it can be in a word ([`is_address_letter`]).
+    pub(super) is_letter: bool,
+    pub(super) is_upper: bool,
+}
+
+impl Letter {
+    /// How many there are.
+    const COUNT: usize = 0x800 - 0x80;
+
+    /// All of them, in order.
+    pub(super) fn all() -> &'static [Self; Self::COUNT] {
+        static ALL: LazyLock<[Letter; Letter::COUNT]> = LazyLock::new(|| {
+            let mut all = [Letter::default(); Letter::COUNT];
+            for (letter, c) in all.iter_mut().zip('\u{80}'..'\u{800}') {
+                let mut folded = Folded { bytes: [0; MAX_BYTES], len: 0 };
+                // None of them becomes longer than three bytes, a test says.
+                let fits = folded.push(c).is_some() && folded.len <= 3;
+                letter.len = if fits { folded.len as u8 } else { 0 };
+                letter.folded.copy_from_slice(&folded.bytes[..3]);
+                letter.is_letter = is_address_letter(c);
+                letter.is_upper = c.is_uppercase();
+            }
+            all
+        });
+        &ALL
+    }
+
+    /// Where the character of two bytes is.
+    #[inline]
+    pub(super) const fn index(first: u8, second: u8) -> usize {
+        ((first as usize & 0x1F) << 6 | second as usize & 0x3F) - 0x80
+    }
+}
+
+/// Whether a text begins with a letter of three bytes that has neither a case nor, for look-ups, a mark: kana, Chinese
+/// characters, Hangul and the scripts of India and its neighbours, as far as it is seen at once.
+#[inline]
+pub(super) const fn is_caseless(text: &[u8]) -> bool {
+    match *text {
+        // Not the danda.
+        [0xE0, 0xA5, last, ..] => last != 0xA4 && last != 0xA5,
+        // Not the middle dot of Katakana.
+        [0xE3, 0x83, last, ..] => last != 0xBB,
+        [0xE0, 0xA4..=0xBF, _, ..] | [0xE3, 0x81..=0xBF, _, ..] | [0xE4..=0xE9 | 0xEB | 0xEC, _, _, ..] => true,
+        _ => false,
     }
 }
 
@@ -205,6 +290,19 @@ mod tests {
             assert_eq!(str::from_utf8(folded.as_bytes()).unwrap(), expected);
         }
         assert!(Folded::of(&"x".repeat(49)).is_none());
+    }
+
+    #[test]
+    fn every_character_is_folded_as_it_is_alone() {
+        for c in '\u{80}'..=char::MAX {
+            let mut folded = Folded { bytes: [0; MAX_BYTES], len: 0 };
+            folded.push(c).unwrap();
+            let text = String::from(c);
+            assert_eq!(Folded::of(&text).unwrap().as_bytes(), folded.as_bytes(), "{c:?}");
+            if is_caseless(text.as_bytes()) {
+                assert!(is_address_letter(c) && !c.is_uppercase(), "{c:?}");
+            }
+        }
     }
 
     #[test]

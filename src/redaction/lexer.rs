@@ -4,7 +4,7 @@
 //! is found for 64 of them at a time, as the bits of a few words; tokens begin and end where the bits change.
 //! Those with letters beyond ASCII are cut again, a character at a time.
 
-use super::{chars::is_address_letter, lexicon::Class};
+use super::{chars::is_address_letter, fold::{Letter, is_caseless}, lexicon::Class};
 
 /// What a token is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(super) struct Token {
 
 impl Token {
     /// The text ends within 4 GiB.
-    const fn new(start: usize, end: usize, (kind, case): (Kind, Case), is_ascii: bool) -> Self {
+    pub(super) const fn new(start: usize, end: usize, (kind, case): (Kind, Case), is_ascii: bool) -> Self {
         Self {
             start: start as u32,
             end: end as u32,
@@ -283,17 +283,22 @@ fn cut_by_character(text: &str, start: usize, end: usize, tokens: &mut Vec<Token
 
 /// What the character at a place is, 0 if it is in no token, and where the next begins.
 fn symbol(text: &str, at: usize) -> (u8, usize) {
-    match CLASSES[usize::from(text.as_bytes()[at])] {
-        BEYOND_ASCII => {
-            let c = char_at(text, at);
-            let class = match (is_address_letter(c), c.is_uppercase()) {
-                (false, _) => 0,
-                (true, true) => UPPER,
-                (true, false) => LOWER,
-            };
-            (class, at + c.len_utf8())
+    let class = |is_letter: bool, is_upper: bool| match (is_letter, is_upper) {
+        (false, _) => 0,
+        (true, true) => UPPER,
+        (true, false) => LOWER,
+    };
+    match text.as_bytes()[at..] {
+        [first @ 0xC2..=0xDF, second, ..] => {
+            let letter = Letter::all()[Letter::index(first, second)];
+            (class(letter.is_letter, letter.is_upper), at + 2)
         }
-        class => (class, at + 1),
+        [first, ..] if first.is_ascii() => (CLASSES[usize::from(first)], at + 1),
+        ref text if is_caseless(text) => (LOWER, at + 3),
+        _ => {
+            let c = char_at(text, at);
+            (class(is_address_letter(c), c.is_uppercase()), at + c.len_utf8())
+        }
     }
 }
 
@@ -337,6 +342,20 @@ mod tests {
                 ("AB", Kind::Word, Case::Upper),
             ]
         );
+    }
+
+    #[test]
+    fn every_character_is_what_it_is() {
+        for c in '\0'..=char::MAX {
+            let text = String::from(c);
+            let expected = match c {
+                '0'..='9' => DIGIT,
+                _ if !is_address_letter(c) => 0,
+                _ if c.is_uppercase() => UPPER,
+                _ => LOWER,
+            };
+            assert_eq!(symbol(&text, 0), (expected, text.len()), "{c:?}");
+        }
     }
 
     proptest! {

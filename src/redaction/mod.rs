@@ -20,6 +20,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     fmt,
+    ops::Range,
     sync::{Arc, LazyLock},
 };
 
@@ -75,6 +76,9 @@ pub const SHIPPED_RULES: [(&str, &str); 5] = [
 
 /// The most searches of one text. Real texts need two; the limit keeps the time linear.
 const MAX_PASSES: usize = 8;
+
+/// What a placeholder takes, about.
+const PLACEHOLDER_BYTES: usize = 16;
 
 thread_local! {
     static TOKENS: RefCell<Vec<Token>> = const { RefCell::new(Vec::new()) };
@@ -340,7 +344,7 @@ fn replace(
     placeholders: &mut Placeholders<'_>,
     mut replaced: impl FnMut((usize, usize), Entity, &str),
 ) -> String {
-    let mut redacted = String::with_capacity(text.len());
+    let mut redacted = String::with_capacity(text.len() + PLACEHOLDER_BYTES * spans.len());
     let mut copied = 0;
     for span in spans {
         let (start, end) = view.original(span.start, span.end);
@@ -392,14 +396,30 @@ struct Placeholders<'a> {
     actions: &'a Actions,
     counts: Counts,
     refused: Option<Entity>,
-    /// `None` until there is a first one: most texts have none, and even an empty map costs something.
-    numbers: Option<HashMap<(Entity, String), usize>>,
+    /// How many values each entity has.
     distinct: Vec<(Entity, usize)>,
+    /// Their numbers: the entity, where in `values` the value is, and the number.
+    few: Vec<(Entity, Range<usize>, usize)>,
+    /// The values of `few`, one after the other.
+    values: String,
+    /// The numbers once there are more than a few.
+    many: Option<HashMap<(Entity, String), usize>>,
 }
 
 impl<'a> Placeholders<'a> {
+    /// Values that are looked for one by one.
+    const FEW: usize = 16;
+
     fn new(actions: &'a Actions) -> Self {
-        Self { actions, counts: Counts::default(), refused: None, numbers: None, distinct: Vec::new() }
+        Self {
+            actions,
+            counts: Counts::default(),
+            refused: None,
+            distinct: Vec::new(),
+            few: Vec::new(),
+            values: String::new(),
+            many: None,
+        }
     }
 
     fn push(&mut self, to: &mut String, entity: Entity, value: &str) {
@@ -407,42 +427,89 @@ impl<'a> Placeholders<'a> {
         if self.actions.of(entity) == Action::Drop {
             self.refused.get_or_insert(entity);
         }
-        let key = match entity {
+        if entity == Entity::USER {
             // There is one author.
-            Entity::USER => return to.push_str("<USER>"),
-            // 0049 and +49 are the same.
-            Entity::PHONE => digits_of(value).trim_start_matches("00").to_owned(),
-            // In dots and hyphens addresses differ.
-            Entity::EMAIL => value.to_lowercase(),
-            _ => value.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect(),
-        };
-        if let Some(hash) = self.actions.hash(entity, &key) {
+            return to.push_str("<USER>");
+        }
+        let start = self.values.len();
+        add_key(entity, value, &mut self.values);
+        if let Some(hash) = self.actions.hash(entity, &self.values[start..]) {
+            self.values.truncate(start);
             to.extend(["<", entity.as_str(), ":", &hash, ">"]);
             return;
         }
-        let distinct = &mut self.distinct;
-        let number = *self.numbers.get_or_insert_default().entry((entity, key)).or_insert_with(|| {
-            match distinct.iter_mut().find(|(known, _)| *known == entity) {
-                Some((_, count)) => {
-                    *count += 1;
-                    *count
-                }
-                None => {
-                    distinct.push((entity, 1));
-                    1
-                }
-            }
-        });
+        let number = self.number(entity, start);
         to.push('<');
         to.push_str(entity.as_str());
         to.push('_');
-        to.push_str(&number.to_string());
+        push_number(to, number);
         to.push('>');
+    }
+
+    /// The number of the value that begins here and ends the values.
+    fn number(&mut self, entity: Entity, start: usize) -> usize {
+        let (before, value) = self.values.split_at(start);
+        let known = match &self.many {
+            Some(many) => many.get(&(entity, value.to_owned())).copied(),
+            None => self
+                .few
+                .iter()
+                .find(|(known, at, _)| *known == entity && &before[at.clone()] == value)
+                .map(|&(_, _, number)| number),
+        };
+        if let Some(number) = known {
+            self.values.truncate(start);
+            return number;
+        }
+        let number = match self.distinct.iter_mut().find(|(known, _)| *known == entity) {
+            Some((_, count)) => {
+                *count += 1;
+                *count
+            }
+            None => {
+                self.distinct.push((entity, 1));
+                1
+            }
+        };
+        if self.many.is_none() && self.few.len() < Self::FEW {
+            self.few.push((entity, start..self.values.len(), number));
+            return number;
+        }
+        let value = value.to_owned();
+        let few = self.few.drain(..).map(|(entity, at, number)| ((entity, before[at].to_owned()), number));
+        let many = self.many.get_or_insert_default();
+        many.extend(few);
+        many.insert((entity, value), number);
+        self.values.clear();
+        number
     }
 }
 
-fn digits_of(value: &str) -> String {
-    value.chars().filter(char::is_ascii_digit).collect()
+/// What two mentions of one value have in common.
+fn add_key(entity: Entity, value: &str, to: &mut String) {
+    match entity {
+        // 0049 and +49 are the same.
+        Entity::PHONE => {
+            let digits = value.chars().filter(char::is_ascii_digit);
+            let zeros = digits.clone().take_while(|&digit| digit == '0').count();
+            to.extend(digits.skip(zeros & !1));
+        }
+        _ if value.is_ascii() => {
+            let is_kept = |b: &u8| entity == Entity::EMAIL || b.is_ascii_alphanumeric();
+            to.extend(value.bytes().filter(is_kept).map(|b| char::from(b.to_ascii_lowercase())));
+        }
+        // In dots and hyphens addresses differ.
+        Entity::EMAIL => to.push_str(&value.to_lowercase()),
+        _ => to.extend(value.to_lowercase().chars().filter(|c| c.is_alphanumeric())),
+    }
+}
+
+/// Most numbers have one digit.
+fn push_number(to: &mut String, number: usize) {
+    match u8::try_from(number) {
+        Ok(digit @ 0..10) => to.push(char::from(b'0' + digit)),
+        _ => to.push_str(&number.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ fn neighbours(words: &Words<'_>, start: usize, end: usize, spans: &mut Vec<Span>
                 _ => false,
             }
     };
-    let follows_capital = |at: usize| at > 0 && words.is_capital(at - 1) && words.gap_before(at) == " ";
+    let follows_capital = |at: usize| at > 0 && words.is_capital(at - 1) && words.is_spaced_before(at);
     let mut first = start;
     while first > 0
         && start - first < 3
@@ -123,13 +123,13 @@ fn neighbours(words: &Words<'_>, start: usize, end: usize, spans: &mut Vec<Span>
         let next = match words.gap_after(last - 1) {
             ", " => last,
             " " if words.is_one_of(last, one_of!["and", "und", "y", "et", "en", "och", "og"])
-                && words.gap_after(last) == " " =>
+                && words.is_spaced_after(last) =>
             {
                 last + 1
             }
             _ => return,
         };
-        let is_alone = !(words.is_capital(next + 1) && words.gap_after(next) == " ");
+        let is_alone = !(words.is_capital(next + 1) && words.is_spaced_after(next));
         if !is_name(next) || !is_alone {
             return;
         }
@@ -259,7 +259,7 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                     || (is_full && next == Part::Unknown && !class.is(Class::WORD.or(Class::PROPER)) && !is_after_in(words, at))
                     || (end > at + 2 && next == Part::Initial)
                     || (familiar(at) && clue == Clue::Maybe && may_stand_alone(words, at, clue))
-                    || (familiar(at) && words.is(at + 1, Class::SAID) && words.gap_after(at) == " ")
+                    || (familiar(at) && words.is(at + 1, Class::SAID) && words.is_spaced_after(at))
             }
             Part::WeakSurname => {
                 clue >= Clue::Likely && may_be_meant(words, at) && (is_full || ends_phrase(words, end))
@@ -274,7 +274,7 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
                         && words.word(at).chars().nth(14).is_none()
                         && (is_full || ends_phrase(words, end)))
                     || (words.is(at + 1, Class::SAID)
-                        && words.gap_after(at) == " "
+                        && words.is_spaced_after(at)
                         && words.is_one_of(at + 1, one_of!["said", "says", "wrote", "asked", "replied"]))
             }
             Part::Initial | Part::Other => false,
@@ -330,7 +330,7 @@ fn ends_phrase(words: &Words<'_>, end: usize) -> bool {
 /// Whether one name without another is a person, for all that is next to it.
 fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
     // "Elizabeth Line" and "Lake Victoria" are none.
-    if words.is_capital(at + 1) && words.gap_after(at) == " " && !words.is_initial(at + 1) {
+    if words.is_capital(at + 1) && words.is_spaced_after(at) && !words.is_initial(at + 1) {
         return false;
     }
     // "Murphy's Law", "Jack of all trades".
@@ -347,7 +347,7 @@ fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
         return false;
     }
     // "der Koch", "la Casa": in languages of which we know too few words.
-    let is_article = at > 0 && words.gap_before(at) == " " && words.is(at - 1, Class::ARTICLE);
+    let is_article = at > 0 && words.is_spaced_before(at) && words.is(at - 1, Class::ARTICLE);
     if is_article && !words.is(at, Class::GIVEN) {
         return false;
     }
@@ -364,7 +364,7 @@ fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
     if words.gap_before(at) == "-" && !words.is_capital(before) {
         return false;
     }
-    if !(words.is_capital(before) && words.gap_before(at) == " ")
+    if !(words.is_capital(before) && words.is_spaced_before(at))
         || words.is(before, Class::GREETING.or(Class::TITLE))
     {
         return true;
@@ -421,7 +421,7 @@ fn tail(words: &Words<'_>, start: usize) -> usize {
             // "Jonathan Talon DDS"
             _ if words.is(end + 1, Class::SUFFIX)
                 && words.case(end + 1) == Case::Upper
-                && words.gap_after(end) == " " =>
+                && words.is_spaced_after(end) =>
             {
                 true
             }
@@ -439,7 +439,7 @@ fn tail(words: &Words<'_>, start: usize) -> usize {
             Part::Other => {
                 words.is(end, Class::PARTICLE)
                     && words.is_capital(end + 1)
-                    && words.gap_after(end) == " "
+                    && words.is_spaced_after(end)
                     && part(words, end + 1) != Part::Other
             }
         };
@@ -499,7 +499,7 @@ fn after_initials(words: &Words<'_>, start: usize) -> Option<usize> {
     while words.is(at, Class::PARTICLE)
         && !words.is_capital(at)
         && at < start + 5
-        && words.gap_after(at) == " "
+        && words.is_spaced_after(at)
     {
         at += 1;
     }
@@ -581,12 +581,12 @@ fn is_called(words: &Words<'_>, at: usize) -> bool {
             "puedes", "bitte",
         ];
         return words.gap_after(at) == ", " && words.is_one_of(at + 1, asks)
-            || words.gap_after(at) == " "
+            || words.is_spaced_after(at)
                 && words.is_one_of(at + 1, one_of!["is"])
                 && words.is_one_of(at + 2, one_of!["from"]);
     }
     let said =
-        words.is(at - 1, Class::SAID) && words.gap_before(at) == " " && words.is_one_of(at + 1, one_of!["to"]);
+        words.is(at - 1, Class::SAID) && words.is_spaced_before(at) && words.is_one_of(at + 1, one_of!["to"]);
     let ends = words.gap_after(at).starts_with(['!', '?'])
         || at + 1 == words.len() && words.gap_after(at).starts_with('.');
     said || words.gap_before(at) == ", " && ends && class.is(Class::GIVEN) && !words.is_capital(at - 1)
@@ -604,7 +604,7 @@ fn signs_off(words: &Words<'_>, before: usize, gap: &str) -> bool {
     let is_break = gap.contains('\n') || gap.trim_end() == ",";
     is_break
         && (words.is(before, Class::SIGN_OFF)
-            || (before > 0 && words.is(before - 1, Class::SIGN_OFF) && words.gap_before(before) == " "))
+            || (before > 0 && words.is(before - 1, Class::SIGN_OFF) && words.is_spaced_before(before)))
 }
 
 fn ends_line(words: &Words<'_>, end: usize) -> bool {
@@ -648,7 +648,7 @@ fn lower_case_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         if words.is_in_code(at) || words.get(at)?.len() < 4 {
             return None;
         }
-        let is_next = words.gap_after(at) == " "
+        let is_next = words.is_spaced_after(at)
             && words.is(at + 1, NAME)
             && !words.is(at + 1, BLURRED)
             && words.get(at + 1)?.len() >= 4
@@ -656,7 +656,7 @@ fn lower_case_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
             && !words.is_in_code(at + 1);
         let is_unlisted = words.no_capitals
             && class.is(Class::GIVEN)
-            && words.gap_after(at) == " "
+            && words.is_spaced_after(at)
             && may_be_unlisted(words, at + 1);
         if (is_next || is_unlisted)
             && class.is(Class::GIVEN)
@@ -677,7 +677,7 @@ fn lower_case_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         && (words.is(at + 1, NAME) || words.class(at + 1).is_unknown())
         && !words.is_number(at + 1)
     {
-        let is_two = words.gap_after(at + 1) == " "
+        let is_two = words.is_spaced_after(at + 1)
             && (words.is(at + 2, Class::SURNAME)
                 && (!words.is(at + 2, Class::WORD) || words.is(at + 2, Class::FAMILIAR))
                 || may_be_unlisted(words, at + 2));
@@ -712,7 +712,7 @@ fn introduced_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         return None;
     }
     let goes_on = |at: usize| {
-        words.gap_before(at) == " "
+        words.is_spaced_before(at)
             && words
                 .get(at)
                 .is_some_and(|token| token.case == Case::Lower && token.len() > 2 && token.kind == Kind::Word)

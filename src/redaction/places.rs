@@ -121,7 +121,7 @@ pub(super) fn find(words: &Words<'_>, spans: &mut Vec<Span>) {
         // What follows is taken, which has a capital.
         if words.case(at) != Case::Lower
             || !words.is_capital(at + 1) && !words.is_one_of(at + 1, one_of!["the", "der", "la"])
-            || words.gap_after(at) != " "
+            || !words.is_spaced_after(at)
         {
             if is_organisational && words.case(at) == Case::Lower {
                 office_of(words, at, spans);
@@ -169,7 +169,7 @@ fn is_after_phrase(words: &Words<'_>, at: usize) -> bool {
 /// Whether a word is the last of one of these phrases.
 fn follows_one_of(words: &Words<'_>, at: usize, phrases: &[(&List, &List)]) -> bool {
     let Some(before) = at.checked_sub(1) else { return false };
-    if words.gap_before(at) != " " && !words.gap_before(at).is_empty() {
+    if !words.is_spaced_before(at) && !words.gap_before(at).is_empty() {
         return false;
     }
     // "as an engineer at", "grew up in": one word may stand between.
@@ -177,7 +177,7 @@ fn follows_one_of(words: &Words<'_>, at: usize, phrases: &[(&List, &List)]) -> b
         words.is_one_of(at, last)
             && (words.is_one_of(before, first)
                 || (before > 0
-                    && words.gap_before(before) == " "
+                    && words.is_spaced_before(before)
                     && words.is_one_of(
                         before,
                         one_of![
@@ -208,7 +208,7 @@ fn company_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         || words.is_in_code(at)
         || is_short
             && (form.case != Case::Upper && words.word(at) != "Co"
-                || words.is_capital(at + 1) && words.gap_after(at) == " ")
+                || words.is_capital(at + 1) && words.is_spaced_after(at))
     {
         return None;
     }
@@ -340,7 +340,7 @@ fn place_end(words: &Words<'_>, start: usize) -> usize {
                     || words.is_one_of(end, one_of!["of", "and", "the", "a", "y", "u"]))
                 && (words.is_capital(end + 1)
                     || words.is_capital(end + 2) && words.is_one_of(end + 1, one_of!["the", "la", "del"]))
-                && words.gap_after(end) == " "
+                && words.is_spaced_after(end)
                 && !(words.is_one_of(end, one_of!["and"])
                     && !words.is(end + 1, Class::PLACE)
                     && !words.is_one_of(end + 1, one_of!["Herzegovina", "Tobago", "Barbuda", "Nevis", "Principe"]))

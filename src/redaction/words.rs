@@ -32,6 +32,19 @@ pub(super) fn hints(class: Class, is_capital: bool) -> u8 {
     .fold(0, |hints, hint| hints | hint)
 }
 
+/// Takes the hints of the two tokens of a placeholder, `<PERSON_1>`: neither is anything to a recogniser, and texts with
+/// hits are searched again.
+fn forget_placeholder(text: &[u8], token: &mut Token) {
+    let before = text[..token.start()].last();
+    let is_part = match token.kind {
+        Kind::Number => before == Some(&b'_') && text.get(token.end()) == Some(&b'>'),
+        _ => before == Some(&b'<') && text.get(token.end()) == Some(&b'_'),
+    };
+    if is_part {
+        token.hints = 0;
+    }
+}
+
 /// A text's tokens with their classes.
 pub(super) struct Words<'a> {
     text: &'a str,
@@ -53,6 +66,9 @@ impl<'a> Words<'a> {
                 Kind::Word => lexicon.look_up(text, *token),
                 Kind::Number | Kind::Mixed => (Class::UNKNOWN, Hint::ADDRESS),
             };
+            if token.case == Case::Upper || token.kind == Kind::Number {
+                forget_placeholder(text.as_bytes(), token);
+            }
             hints |= token.hints;
         }
         Self { text, tokens, no_capitals, hints }
@@ -109,6 +125,24 @@ impl<'a> Words<'a> {
         &self.text[start..end]
     }
 
+    /// Whether a space, and nothing else, stands between a token and the next.
+    #[inline]
+    pub(super) fn is_spaced_after(&self, at: usize) -> bool {
+        match self.tokens.get(at..at + 2) {
+            Some([token, next]) => next.start - token.end == 1 && self.text.as_bytes()[token.end()] == b' ',
+            _ => self.gap_after(at) == " ",
+        }
+    }
+
+    /// Whether a space, and nothing else, stands between the token before and this one.
+    #[inline]
+    pub(super) fn is_spaced_before(&self, at: usize) -> bool {
+        match at.checked_sub(1) {
+            Some(before) => self.is_spaced_after(before),
+            None => self.gap_before(at) == " ",
+        }
+    }
+
     /// What stands between the token before and this one; before the first, what the text begins with.
     pub(super) fn gap_before(&self, at: usize) -> &'a str {
         match at.checked_sub(1) {
@@ -135,10 +169,10 @@ impl<'a> Words<'a> {
 
     /// Whether a sentence or a line begins with a token, as far as one can see.
     pub(super) fn begins_sentence(&self, at: usize) -> bool {
-        let gap = self.gap_before(at);
         // Between most words there is a space.
         at == 0
-            || gap != " " && gap.contains(['.', '!', '?', ':', '\n', '"', '“', '„', '«', '•', '*', '¿', '¡'])
+            || !self.is_spaced_before(at)
+                && self.gap_before(at).contains(['.', '!', '?', ':', '\n', '"', '“', '„', '«', '•', '*', '¿', '¡'])
     }
 
     /// Whether a token is a part of a name in code, a path, a handle or a placeholder.

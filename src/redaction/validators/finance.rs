@@ -2,7 +2,7 @@
 
 use ring::digest::{SHA256, digest};
 
-use super::{alphanumerics, digits, exactly, is_uniform, weighted};
+use super::{alphanumerics, exactly, is_varied, weighted};
 
 /// How many characters the IBANs of each country have (the IBAN registry, ISO 13616).
 const IBAN_LENGTHS: [(&[u8; 2], usize); 89] = [
@@ -114,9 +114,9 @@ pub(super) fn mod97(text: &str) -> bool {
 pub(super) fn iban(text: &str) -> bool {
     let mut country = alphanumerics(text);
     let (Some(a), Some(b)) = (country.next(), country.next()) else { return false };
-    let len = alphanumerics(text).count();
-    let fits = IBAN_LENGTHS.iter().any(|&(known, expected)| *known == [a, b] && expected == len);
-    fits && remainder(alphanumerics(text).skip(4).chain(alphanumerics(text).take(4))) == 1
+    let Ok(at) = IBAN_LENGTHS.binary_search_by_key(&[a, b], |(country, _)| **country) else { return false };
+    alphanumerics(text).count() == IBAN_LENGTHS[at].1
+        && remainder(alphanumerics(text).skip(4).chain(alphanumerics(text).take(4))) == 1
 }
 
 /// A routing number of a US bank: nine digits, weights 3, 7, 1, and a prefix that is assigned (American Bankers
@@ -135,10 +135,9 @@ pub(super) fn bic(text: &str) -> bool {
 
 /// The number of an account: not all the same digit, and no year.
 pub(super) fn account(text: &str) -> bool {
-    let all: Vec<u32> = digits(text).collect();
     // `2023-2024` are years.
     let years = text.len() == 9 && text.get(4..5) == Some("-");
-    all.len() >= 6 && !years && !is_uniform(&all)
+    !years && is_varied(text, 6)
 }
 
 /// A base58 text whose last four bytes are the first of its double SHA-256: Bitcoin addresses and keys, and those

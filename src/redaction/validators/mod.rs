@@ -99,6 +99,12 @@ fn digits(text: &str) -> impl DoubleEndedIterator<Item = u32> + '_ {
     text.bytes().filter(u8::is_ascii_digit).map(|b| u32::from(b - b'0'))
 }
 
+/// Whether a text has so many digits, not all the same.
+fn is_varied(text: &str, least: usize) -> bool {
+    let first = digits(text).next();
+    digits(text).nth(least - 1).is_some() && digits(text).any(|digit| Some(digit) != first)
+}
+
 /// The digits of a text when there are `N` of them.
 fn exactly<const N: usize>(text: &str) -> Option<[u32; N]> {
     let mut all = [0; N];

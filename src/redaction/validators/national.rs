@@ -3,7 +3,7 @@
 use super::{
     alphanumerics,
     checksums::{luhn, verhoeff},
-    digits, exactly, is_uniform, weighted,
+    digits, exactly, is_uniform, is_varied, weighted,
 };
 
 /// The value of the first `count` digits of a text.
@@ -323,6 +323,5 @@ pub(super) fn mx_curp(text: &str) -> bool {
 
 /// The number of a document, after a word that says so: four digits and more, not all the same.
 pub(super) fn document(text: &str) -> bool {
-    let all: Vec<u32> = digits(text).collect();
-    all.len() >= 4 && !is_uniform(&all)
+    is_varied(text, 4)
 }

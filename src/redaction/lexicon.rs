@@ -2,7 +2,8 @@
 //! address. The lists are in `gazetteer/`; `gazetteer/SOURCES.md` says where they are from.
 //!
 //! A table of 32-bit entries, made once in a process: 24 bits of the hash of a word, and 8 that say which of the
-//! combinations of classes it has. It takes a megabyte, so that it stays near the processor. One unknown word in
+//! combinations of classes it has. It takes a megabyte, so that it stays near the processor. Entries lie in fours that are
+//! compared at once: whether the first is the one is anybody's guess, the processor's too. One unknown word in
 //! millions is taken for another, which costs a placeholder too much at worst.
 
 use std::sync::LazyLock;
@@ -131,9 +132,11 @@ const LISTS: [(Class, &str); 28] = [
     (Class::WORD, "apt\nave\nblvd\ncorp\ngmbh\ninc\nllc\nltd\nplc\nrd\nst\nste\n"),
 ];
 
-/// Twice the words that there are, about, so that few share a slot.
-const SLOTS_LOG2: u32 = 18;
-const SLOTS: usize = 1 << SLOTS_LOG2;
+/// A quarter of twice the words that there are, about, so that few buckets are full.
+const BUCKETS_LOG2: u32 = 16;
+const BUCKETS: usize = 1 << BUCKETS_LOG2;
+/// Entries that are compared at once; those in use come first.
+type Bucket = [u32; 4];
 /// The bits of an entry that say what the word is.
 const COMBINATION_BITS: u32 = 8;
 const COMBINATION: u32 = (1 << COMBINATION_BITS) - 1;
@@ -141,7 +144,7 @@ const COMBINATION: u32 = (1 << COMBINATION_BITS) - 1;
 /// The lists, ready for look-ups.
 pub(super) struct Lexicon {
     /// 0 is empty: no word is of no class.
-    slots: Box<[u32; SLOTS]>,
+    buckets: Box<[Bucket; BUCKETS]>,
     /// The combinations of classes that there are; the first is none.
     combinations: Vec<Class>,
     /// The same, and which recognisers look at such a word: in small letters, and otherwise.
@@ -157,7 +160,7 @@ impl Lexicon {
 
     fn build() -> Self {
         let mut lexicon = Self {
-            slots: Box::new([0; SLOTS]),
+            buckets: vec![[0; 4]; BUCKETS].into_boxed_slice().try_into().expect("a vector of this length"),
             combinations: vec![Class::UNKNOWN],
             known: [[(Class::UNKNOWN, 0); 1 << COMBINATION_BITS]; 2],
         };
@@ -179,11 +182,15 @@ impl Lexicon {
 
     fn add(&mut self, word: &str, class: Class) {
         let Some(hash) = Folded::of(word).map(|folded| folded.hash()) else { return };
-        let mut slot = Self::first_slot(hash);
-        while self.slots[slot] != 0 && !Self::is_of(self.slots[slot], hash) {
-            slot = (slot + 1) % SLOTS;
-        }
-        let class = class.or(self.combination(self.slots[slot]));
+        let mut bucket = Self::first_bucket(hash);
+        let slot = loop {
+            let is_it = |&entry: &u32| entry == 0 || Self::is_of(entry, hash);
+            if let Some(slot) = self.buckets[bucket].iter().position(is_it) {
+                break slot;
+            }
+            bucket = (bucket + 1) % BUCKETS;
+        };
+        let class = class.or(self.combination(self.buckets[bucket][slot]));
         let known = self.combinations.iter().position(|&known| known == class);
         let index = known.unwrap_or_else(|| {
             self.combinations.push(class);
@@ -191,7 +198,7 @@ impl Lexicon {
         });
         // A test says that there are not as many.
         let index = u32::try_from(index).unwrap_or_default() & COMBINATION;
-        self.slots[slot] = (hash as u32) & !COMBINATION | index;
+        self.buckets[bucket][slot] = (hash as u32) & !COMBINATION | index;
     }
 
     fn combination(&self, entry: u32) -> Class {
@@ -210,28 +217,31 @@ impl Lexicon {
             false => None,
         };
         let combination = match in_place.or_else(|| hash_of_copy(text, token)) {
-            Some(hash) => self.entry_of(hash) & COMBINATION,
+            Some(hash) => self.combination_of(hash),
             None => 0,
         };
         self.known[usize::from(token.case != Case::Lower)][combination as usize]
     }
 
-    /// The entry of a hash; 0 when there is none.
+    /// The combination of the word of a hash; 0 when there is none.
     #[inline]
-    fn entry_of(&self, hash: u64) -> u32 {
-        let mut slot = Self::first_slot(hash);
+    fn combination_of(&self, hash: u64) -> u32 {
+        let mut bucket = Self::first_bucket(hash);
         loop {
-            let entry = self.slots[slot];
-            if entry == 0 || Self::is_of(entry, hash) {
-                return entry;
+            let entries = self.buckets[bucket];
+            let found = entries.map(|entry| if Self::is_of(entry, hash) { entry } else { 0 });
+            let found = found[0] | found[1] | found[2] | found[3];
+            // Without an empty one it may be in the next.
+            if found != 0 || entries[3] == 0 {
+                return found & COMBINATION;
             }
-            slot = (slot + 1) % SLOTS;
+            bucket = (bucket + 1) % BUCKETS;
         }
     }
 
     /// The highest bits; the lowest are compared.
-    const fn first_slot(hash: u64) -> usize {
-        (hash >> (u64::BITS - SLOTS_LOG2)) as usize
+    const fn first_bucket(hash: u64) -> usize {
+        (hash >> (u64::BITS - BUCKETS_LOG2)) as usize
     }
 }
 
@@ -286,8 +296,8 @@ mod tests {
     fn all_words_are_found_again() {
         let lexicon = Lexicon::shipped();
         assert!(lexicon.combinations.len() < 1 << COMBINATION_BITS, "{}", lexicon.combinations.len());
-        let used = lexicon.slots.iter().filter(|&&entry| entry != 0).count();
-        assert!(used < SLOTS * 2 / 3, "{used} of {SLOTS}");
+        let full = lexicon.buckets.iter().filter(|bucket| bucket[3] != 0).count();
+        assert!(full < BUCKETS / 4, "{full} of {BUCKETS} buckets are full");
         for (class, list) in LISTS {
             for word in list.lines() {
                 let found = class_of(word);

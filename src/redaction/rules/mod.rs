@@ -279,7 +279,14 @@ impl RuleSet {
             *rest = after;
             let begins =
                 token.kind != Kind::Number && self.beginnings.may_begin(text.as_bytes(), token.start());
-            let may_be_coded = token.kind != Kind::Word || token.len() <= SHORT_WORD_BYTES;
+            // For words in the order of what is seldom: half of them are short.
+            let may_be_coded = match (token.kind, text.as_bytes().get(token.end()..token.end() + 2)) {
+                (Kind::Word, Some(&[after, next])) => {
+                    (next.is_ascii_digit() || after == b':') && token.len() <= SHORT_WORD_BYTES
+                }
+                (Kind::Word, _) => false,
+                (Kind::Number | Kind::Mixed, _) => true,
+            };
             let coded = may_be_coded && is_coded(text, *token);
             if begins || coded {
                 return Some((token.start(), begins, coded));

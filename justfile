@@ -127,6 +127,14 @@ bench-retries *EVENTS:
 bench-durability:
     cargo bench -p assent --bench durability
 
+# How fast labelled texts are redacted, beside the patterns of Presidio (installed from PyPI), in one run
+redaction-beside FILE:
+    test -x target/presidio/bin/python || python3 -m venv target/presidio
+    target/presidio/bin/pip install --quiet presidio-analyzer==2.2.366
+    cargo build --quiet --release --example redaction_eval
+    @echo "Presidio, patterns alone: $(target/presidio/bin/python examples/redaction_eval/beside.py {{ FILE }})"
+    @echo "assent, everything:       $(target/release/examples/redaction_eval {{ FILE }} --speed)"
+
 # What each stage costs an event, or those stages whose name holds what is given
 bench-stages *FILTER:
     cargo bench -p assent --bench stages -- {{ FILTER }}

@@ -4,7 +4,11 @@
 //! is found for 64 of them at a time, as the bits of a few words; tokens begin and end where the bits change.
 //! Those with letters beyond ASCII are cut again, a character at a time.
 
-use super::{chars::is_address_letter, fold::{Letter, is_caseless}, lexicon::Class};
+use super::{
+    chars::is_address_letter,
+    fold::{Letter, is_caseless},
+    lexicon::Class,
+};
 
 /// What a token is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +52,7 @@ pub(super) struct Token {
 impl Token {
     /// The text ends within 4 GiB.
     pub(super) const fn new(start: usize, end: usize, (kind, case): (Kind, Case), is_ascii: bool) -> Self {
-        Self {
-            start: start as u32,
-            end: end as u32,
-            kind,
-            case,
-            is_ascii,
-            hints: 0,
-            class: Class::UNKNOWN,
-        }
+        Self { start: start as u32, end: end as u32, kind, case, is_ascii, hints: 0, class: Class::UNKNOWN }
     }
 
     pub(super) const fn start(self) -> usize {
@@ -156,11 +152,14 @@ impl Block {
     /// What there is among some of the bytes, as a set.
     #[inline]
     const fn seen(self, among: u64) -> u8 {
+        const fn mark(bits: u64, class: u8) -> u8 {
+            if bits == 0 { 0 } else { class }
+        }
         let lower = self.word & !(self.upper | self.digit | self.beyond_ascii);
-        (lower & among != 0) as u8 * LOWER
-            | (self.upper & among != 0) as u8 * UPPER
-            | (self.digit & among != 0) as u8 * DIGIT
-            | (self.beyond_ascii & among != 0) as u8 * BEYOND_ASCII
+        mark(lower & among, LOWER)
+            | mark(self.upper & among, UPPER)
+            | mark(self.digit & among, DIGIT)
+            | mark(self.beyond_ascii & among, BEYOND_ASCII)
     }
 }
 

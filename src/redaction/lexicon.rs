@@ -95,13 +95,14 @@ impl Class {
 }
 
 /// The lists: what all their words are, and the words.
-const LISTS: [(Class, &str); 28] = [
+const LISTS: [(Class, &str); 29] = [
     (Class::GIVEN, include_str!("gazetteer/given.txt")),
     (Class::SURNAME, include_str!("gazetteer/surnames.txt")),
     (Class::GIVEN.or(Class::SURNAME), include_str!("gazetteer/both.txt")),
     (Class::FAMILIAR, include_str!("gazetteer/familiar.txt")),
     (Class::WORD, include_str!("gazetteer/words.txt")),
     (Class::PLACE, include_str!("gazetteer/places.txt")),
+    (Class::PLACE, include_str!("gazetteer/cities.txt")),
     (Class::PROPER, include_str!("gazetteer/proper.txt")),
     (Class::PROPER, include_str!("gazetteer/never.txt")),
     (Class::TITLE, include_str!("gazetteer/titles.txt")),

@@ -8,7 +8,7 @@ use super::{
     Entity, Span,
     lexer::Case,
     lexicon::Class,
-    list::one_of,
+    list::{List, one_of},
     words::{Hint, Words},
 };
 
@@ -22,6 +22,63 @@ use small::lower_case_at;
 /// What names share with words of a language, cities and products.
 const BLURRED: Class = Class::WORD.or(Class::PROPER).or(Class::PLACE).or(Class::GREETING).or(Class::SIGN_OFF);
 const NAME: Class = Class::GIVEN.or(Class::SURNAME);
+
+/// Brands and figures that are called like people, where no title says otherwise.
+const CALLED_LIKE_PEOPLE: &List = one_of![
+    "alfa romeo",
+    "aston martin",
+    "ben & jerry",
+    "calvin klein",
+    "charlie brown",
+    "dolce & gabbana",
+    "donald duck",
+    "dr pepper",
+    "dr. pepper",
+    "elizabeth arden",
+    "ernst & young",
+    "estée lauder",
+    "goldman sachs",
+    "harley davidson",
+    "harley-davidson",
+    "harry potter",
+    "hugo boss",
+    "jack daniel",
+    "jack wolfskin",
+    "jack russell",
+    "james bond",
+    "jim beam",
+    "jimmy choo",
+    "john deere",
+    "johnnie walker",
+    "johnson & johnson",
+    "karl lagerfeld",
+    "kate spade",
+    "louis vuitton",
+    "marc jacobs",
+    "marks & spencer",
+    "mary kay",
+    "michael kors",
+    "mickey mouse",
+    "morgan stanley",
+    "procter & gamble",
+    "ralph lauren",
+    "robin hood",
+    "rolls royce",
+    "rolls-royce",
+    "santa claus",
+    "sherlock holmes",
+    "tom clancy",
+    "tom ford",
+    "tommy hilfiger",
+    "tomb raider",
+    "tory burch",
+    "uncle ben",
+    "victoria's secret",
+    "wells fargo",
+    "yves rocher",
+];
+/// Before a name, where it is a place's.
+const SAINTS: &List = one_of!["san", "santa", "santo", "são", "saint", "sainte", "sankt"];
 
 /// Whether a name may begin with a word of a class, or follow it: most words are of a language and nothing else.
 pub(super) const fn is_looked_at(class: Class, is_capital: bool) -> bool {
@@ -67,7 +124,7 @@ fn neighbours(words: &Words<'_>, start: usize, end: usize, spans: &mut Vec<Span>
         words.get(at).is_some_and(|token| token.case == Case::Capital)
             && match part(words, at) {
                 Part::Unknown => true,
-                Part::WeakGiven | Part::WeakSurname => {
+                Part::WeakGiven | Part::WeakSurname if !words.is(at, Class::GREETING.or(Class::SIGN_OFF)) => {
                     !words.is(at, Class::WORD.or(Class::PROPER)) || words.is(at, Class::FAMILIAR)
                 }
                 _ => false,
@@ -110,7 +167,7 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         return None;
     }
     let class = words.class(at);
-    if class.is(Class::TITLE) {
+    if class.is(Class::TITLE) && !words.is_one_of(at + 1, one_of!["pepper"]) {
         let titled = after_title(words, at);
         if titled.is_some() {
             return titled;
@@ -129,6 +186,14 @@ fn capitalised_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         && !words.is_in_code(at)
     {
         return Some((at, at + 2));
+    }
+    // "San Francisco"
+    if words.is_one_of(at, SAINTS) && words.is_spaced_after(at) && words.is_capital(at + 1) {
+        return None;
+    }
+    let is_known_thing = |at: usize| (2..=3).any(|len| CALLED_LIKE_PEOPLE.holds(words.phrase(at, at + len)));
+    if is_known_thing(at) || at > 0 && is_known_thing(at - 1) {
+        return None;
     }
     let first = part(words, at);
     match first {
@@ -239,9 +304,11 @@ fn may_stand_alone(words: &Words<'_>, at: usize, clue: Clue) -> bool {
     if words.is_capital(at + 1) && words.is_spaced_after(at) && !words.is_initial(at + 1) {
         return false;
     }
-    // "Murphy's Law", "Jack of all trades".
+    // "Murphy's Law", "the Dijkstra algorithm", "Jack of all trades", "Ruby on Rails".
     if words.word(at + 1) == "s" && words.is(at + 2, Class::THING)
+        || words.is(at + 1, Class::THING) && words.is_spaced_after(at) && words.is(at, Class::SURNAME)
         || words.is_one_of(at + 1, one_of!["of"]) && words.is_one_of(at + 2, one_of!["all"])
+        || words.is_one_of(at + 1, one_of!["on"]) && words.is_one_of(at + 2, one_of!["rails"])
     {
         return false;
     }

@@ -97,6 +97,14 @@ impl<'a> Words<'a> {
         self.get(at).map_or("", |token| &self.text[token.start()..token.end()])
     }
 
+    /// The words from a place up to another, and what stands between them; empty beyond the last.
+    pub(super) fn phrase(&self, at: usize, end: usize) -> &'a str {
+        match (self.get(at), self.get(end.wrapping_sub(1))) {
+            (Some(first), Some(last)) if at < end => &self.text[first.start()..last.end()],
+            _ => "",
+        }
+    }
+
     /// How it is written.
     pub(super) fn case(&self, at: usize) -> Case {
         self.get(at).map_or(Case::Lower, |token| token.case)

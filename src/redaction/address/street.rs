@@ -117,7 +117,7 @@ pub(super) fn street_word_before(words: &Words<'_>, at: usize) -> Option<(usize,
         return None;
     }
     let name = at + 1;
-    if !matches!(words.gap_after(at), " " | ". " | "." | "/") {
+    if !matches!(words.gap_after(at), " " | ". " | "." | "/" | "/ ") {
         return None;
     }
     let end = name_end(words, name, MAX_NAME_WORDS);
@@ -158,8 +158,11 @@ pub(super) fn number_after(words: &Words<'_>, end: usize) -> Option<usize> {
             | " nº "
             | ", nº "
     );
-    // "Rue Royale, 75001 Paris"
-    let is_postcode = gap == ", " && token_len(words, number) >= 4 && words.is_capital(number + 1);
+    // "Rue Royale, 75001 Paris", but "Av. Paulista, 1578 - Bela Vista".
+    let is_postcode = gap == ", "
+        && token_len(words, number) >= 4
+        && words.is_capital(number + 1)
+        && words.is_spaced_after(number);
     if !is_near
         || is_postcode
         || !is_house_number(words, number)

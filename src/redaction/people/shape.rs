@@ -186,6 +186,10 @@ pub(super) fn after_title(words: &Words<'_>, at: usize) -> Option<(usize, usize)
     }
     match part(words, name) {
         Part::Other => None,
+        // "Mrs. O'Neill"
+        Part::Initial if matches!(words.gap_after(name), "'" | "’") && words.is_capital(name + 1) => {
+            Some((at, tail(words, name)))
+        }
         Part::Initial => after_initials(words, name)
             .map(|end| (at, end))
             .or((words.get(name + 1).is_none() || ends_phrase(words, name + 1)).then_some((at, name + 1))),

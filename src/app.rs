@@ -42,8 +42,8 @@ use crate::{
         server::Health,
     },
     pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor, TenantRules},
-    redaction::Hasher,
     privacy::withdrawal,
+    redaction::Hasher,
     rulebook::{RulesArchive, RulesRecorder},
     spool, telemetry,
 };

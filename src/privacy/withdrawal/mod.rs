@@ -36,7 +36,7 @@ mod passes;
 mod sql;
 
 pub use passes::Done;
-use passes::{HEARTBEAT, Pass, State};
+use passes::{HEARTBEAT, Newest, Pass, State};
 
 /// How long a statement may take. A mutation goes on after the statement that asked for it.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -175,56 +175,78 @@ impl Reconciler {
         Self { options, client, collector_id }
     }
 
-    /// Works until it is told to stop. Failures are said, counted, and tried again for ever.
+    /// Works until it is told to stop.
     pub async fn run(self, stop: CancellationToken) {
         if self.options.mode == Mode::FutureOnly {
             stop.cancelled().await;
             return;
         }
-        let longest = self.options.interval.min(LONGEST_PAUSE);
-        let first = RETRY.min(self.options.interval);
-        let mut backoff = Backoff::new(first, longest);
-        let mut told = Told::default();
-        loop {
-            let pause = tokio::select! {
-                turn = self.turn(&mut told) => match turn {
-                    Ok(()) => {
-                        backoff = Backoff::new(first, longest);
-                        told.failure = false;
-                        longest
-                    }
-                    Err(error) => {
-                        self.complain(&error, &mut told);
-                        let pause = backoff.next();
-                        // Fewer requests help it.
-                        if matches!(&error, PassError::ClickHouse(error) if error.is_overload()) { longest } else { pause }
-                    }
-                },
-                () = stop.cancelled() => return,
-            };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return,
-            }
+        tokio::select! {
+            () = self.tell() => {}
+            () = self.work_for_ever() => {}
+            () = stop.cancelled() => {}
         }
     }
 
-    /// Says how things stand, and makes a pass if it is time and nobody else is at it.
-    async fn turn(&self, told: &mut Told) -> Result<(), PassError> {
-        let newest = passes::newest(&self.client, &self.collector_id).await?;
+    /// Says how things stand, whoever works at them.
+    async fn tell(&self) {
+        let pause = self.options.interval.min(LONGEST_PAUSE);
+        let mut late_before = false;
+        loop {
+            // What fails here fails the work too, and is said there.
+            if let Ok(newest) = passes::newest(&self.client, &self.collector_id).await {
+                late_before = self.tell_of(&newest, late_before);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn tell_of(&self, newest: &Newest, late_before: bool) -> bool {
         telemetry::withdrawal_due(newest.rows_due, newest.subjects_due, newest.oldest_seconds);
         let late = newest.oldest_seconds > self.options.deadline.as_secs_f64();
-        if late && !told.late {
+        if late && !late_before {
             tracing::error!(
                 rows = newest.rows_due,
                 subjects = newest.subjects_due,
                 since = newest.oldest_at,
                 deadline = ?self.options.deadline,
                 "withdrawn rows are in the eligible partitions for longer than withdrawal.deadline; no view shows them, \
-                 and what keeps them there is in this log or in system.mutations"
+                 and what keeps them there is in the collectors' logs or in system.mutations"
             );
         }
-        told.late = late;
+        late
+    }
+
+    /// Pass after pass. Failures are said, counted, and tried again for ever.
+    async fn work_for_ever(&self) {
+        let longest = self.options.interval.min(LONGEST_PAUSE);
+        let first = RETRY.min(self.options.interval);
+        let mut backoff = Backoff::new(first, longest);
+        let mut complained = false;
+        loop {
+            let pause = match self.turn().await {
+                Ok(()) => {
+                    backoff = Backoff::new(first, longest);
+                    complained = false;
+                    longest
+                }
+                Err(error) => {
+                    complain(&error, complained);
+                    complained = true;
+                    // Fewer requests help one that has too much to do.
+                    if matches!(&error, PassError::ClickHouse(error) if error.is_overload()) {
+                        backoff.at_least(longest);
+                    }
+                    backoff.next()
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Makes a pass if it is time and nobody else is at it.
+    async fn turn(&self) -> Result<(), PassError> {
+        let newest = passes::newest(&self.client, &self.collector_id).await?;
         let is_time =
             newest.finished_seconds.is_none_or(|seconds| seconds >= self.options.interval.as_secs_f64());
         if newest.held || !is_time {
@@ -245,8 +267,6 @@ impl Reconciler {
                 "took withdrawn rows out of the eligible partitions"
             );
         }
-        // Not before the next turn: it may be an hour away.
-        telemetry::withdrawal_due(pass.due.rows, pass.due.subjects, 0.0);
         Ok(())
     }
 
@@ -336,8 +356,7 @@ impl Reconciler {
             return Ok(None);
         }
         let due: u64 = batch.iter().map(|(_, rows)| rows).sum();
-        let sql =
-            sql::remove(self.client.database(), &partitions, copied.since_us, purges, "");
+        let sql = sql::remove(self.client.database(), &partitions, copied.since_us, purges, "");
         self.client.execute(&sql).await?;
         let rows_purged = if purges { due.saturating_sub(copied.rows) } else { 0 };
         Ok(Some(Done { rows_moved: copied.rows, rows_purged, mutations: 1 }))
@@ -363,31 +382,21 @@ impl Reconciler {
         let settings = self.options.insert_quorum.settings(STATEMENT_TIMEOUT);
         settings.iter().map(|(name, value)| format!(", {name} = '{value}'")).collect()
     }
-
-    fn complain(&self, error: &PassError, told: &mut Told) {
-        telemetry::withdrawal_failed();
-        if told.failure {
-            tracing::debug!(%error, "withdrawn rows still cannot be moved");
-            return;
-        }
-        told.failure = true;
-        if matches!(error, PassError::ClickHouse(Error::Server { code: ACCESS_DENIED, .. })) {
-            tracing::error!(
-                %error,
-                "withdrawn rows cannot be moved: the user needs the role assent_reconciler; grant it, or name another \
-                 user by withdrawal.user, or set withdrawal.mode = \"future_only\". No view shows these rows"
-            );
-        } else {
-            tracing::warn!(%error, "withdrawn rows cannot be moved for now; no view shows them");
-        }
-    }
 }
 
-/// What was said already.
-#[derive(Default)]
-struct Told {
-    failure: bool,
-    late: bool,
+fn complain(error: &PassError, complained: bool) {
+    telemetry::withdrawal_failed();
+    if complained {
+        tracing::debug!(%error, "withdrawn rows still cannot be moved");
+    } else if matches!(error, PassError::ClickHouse(Error::Server { code: ACCESS_DENIED, .. })) {
+        tracing::error!(
+            %error,
+            "withdrawn rows cannot be moved: the user needs the role assent_reconciler; grant it, or name another user by \
+             withdrawal.user, or set withdrawal.mode = \"future_only\". No view shows these rows"
+        );
+    } else {
+        tracing::warn!(%error, "withdrawn rows cannot be moved for now; no view shows them");
+    }
 }
 
 /// Does something, and has the pass heard of while it lasts.
@@ -435,7 +444,8 @@ mod tests {
         assert_eq!(days(60), [1, 2, 3]);
         assert_eq!(days(1_000), [1, 2, 3, 4]);
         assert!(batch_of(&[], 10).is_empty());
-        let many: Vec<_> = (0..1_000).map(|day| (Partition { scope: TrainingScope::Affiliates, day }, 1)).collect();
+        let many: Vec<_> =
+            (0..1_000).map(|day| (Partition { scope: TrainingScope::Affiliates, day }, 1)).collect();
         assert_eq!(batch_of(&many, 1_000_000).len(), MAX_PARTITIONS);
     }
 }

@@ -3,7 +3,7 @@
 //! All of them read the base table without FINAL, so that partitions are pruned: a row that is withdrawn has to leave
 //! its partition whether or not a narrower copy hides it.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::Partition;
 
@@ -60,7 +60,8 @@ fn new_scope() -> String {
 
 /// Copies of rows that were in these partitions: a WHERE's condition on `events` without an alias.
 fn copies(partitions: &[Partition]) -> String {
-    let days: Vec<_> = partitions.iter().map(|it| it.day.to_string()).collect();
+    let days: BTreeSet<_> = partitions.iter().map(|it| it.day).collect();
+    let days: Vec<_> = days.iter().map(u32::to_string).collect();
     format!(
         "moved_from != 'none' AND training_scope IN ('none', 'first_party')
          AND CAST(training_scope, 'Int8') < CAST(moved_from, 'Int8') AND toYYYYMMDD(received_at) IN ({})",
@@ -179,9 +180,9 @@ pub(super) fn remove(
 ) -> String {
     // A mutation runs without a current database.
     let qualified = |sql: String| {
-        ["events", "consent_changes", "erasures"]
-            .iter()
-            .fold(sql, |sql, table| sql.replace(&format!("FROM {table}"), &format!("FROM {database}.{table}")))
+        ["events", "consent_changes", "erasures"].iter().fold(sql, |sql, table| {
+            sql.replace(&format!("FROM {table}"), &format!("FROM {database}.{table}"))
+        })
     };
     let copied = qualified(format!(
         "(tenant, toUInt128(event_id), toString(training_scope)) IN

@@ -109,8 +109,11 @@ async fn no_view_ever_shows_an_event_twice_or_misses_one() {
     let left = |kinds: &[usize]| of(kinds).len() as u64;
     eventually("the eligible partitions without what is withdrawn", || async {
         let eligible = database.count("events WHERE training_scope = 'affiliates'").await;
-        let first = database.count("(SELECT DISTINCT event_id FROM events WHERE training_scope = 'first_party')").await;
-        let none = database.count("(SELECT DISTINCT event_id FROM events WHERE training_scope = 'none')").await;
+        let first = database
+            .count("(SELECT DISTINCT event_id FROM events WHERE training_scope = 'first_party')")
+            .await;
+        let none =
+            database.count("(SELECT DISTINCT event_id FROM events WHERE training_scope = 'none')").await;
         (eligible == left(&[2]) && first == left(&[1]) && none == left(&[0])).then_some(())
     })
     .await;

@@ -330,6 +330,9 @@ impl Reconciler {
     /// # Errors
     /// ClickHouse refused, or nobody knows whether it did it.
     pub async fn copy(&self, batch: &[(Partition, u64)]) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let partitions = partitions_of(batch);
         let rows: u64 = batch.iter().map(|(_, rows)| rows).sum();
         let slices = rows.div_ceil(self.options.batch_rows.max(1)).max(1);
@@ -348,6 +351,9 @@ impl Reconciler {
     /// # Errors
     /// ClickHouse refused, or nobody knows whether it will do it.
     pub async fn remove(&self, batch: &[(Partition, u64)]) -> Result<Option<Done>, Error> {
+        if batch.is_empty() {
+            return Ok(None);
+        }
         let partitions = partitions_of(batch);
         let purges = self.options.mode == Mode::Purge;
         let copied: Vec<Copied> = self.client.query_rows(&sql::copied(&partitions), &[]).await?;

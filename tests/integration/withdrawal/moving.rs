@@ -169,7 +169,7 @@ async fn only_what_has_a_copy_is_removed_whatever_comes_in_between() {
     let late = format!("event_id = '{}'", ids[1]);
     database
         .client
-        .execute(&format!("CREATE TABLE kept AS events ENGINE = MergeTree ORDER BY event_id"))
+        .execute("CREATE TABLE kept AS events ENGINE = MergeTree ORDER BY event_id")
         .await
         .unwrap();
     database.client.execute(&format!("INSERT INTO kept SELECT * FROM events WHERE {late}")).await.unwrap();

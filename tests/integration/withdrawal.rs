@@ -1,5 +1,6 @@
 //! Withdrawn rows leave the eligible partitions, and every view shows every row once all the while.
 
+mod faults;
 mod model;
 mod modes;
 mod moving;

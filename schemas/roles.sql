@@ -14,6 +14,13 @@ GRANT SELECT ON assent.schema_migrations TO assent_collector;
 GRANT SELECT ON system.merge_tree_settings TO assent_collector;
 GRANT SELECT ON system.replicated_merge_tree_settings TO assent_collector;
 
+CREATE ROLE IF NOT EXISTS assent_reconciler;
+GRANT SELECT, INSERT, ALTER DELETE ON assent.events TO assent_reconciler;
+GRANT SELECT ON assent.consent_changes TO assent_reconciler;
+GRANT SELECT(tenant, subject_id, state) ON assent.erasures TO assent_reconciler;
+GRANT SELECT, INSERT ON assent.withdrawal_passes TO assent_reconciler;
+GRANT SELECT ON system.mutations TO assent_reconciler;
+
 CREATE ROLE IF NOT EXISTS assent_analyst;
 GRANT SELECT(received_at, occurred_at, tenant, event_id, session_id, interaction_id, feature, model, client_name, client_version, platform, jurisdiction, language, redactions, redaction_version, training_scope, eligibility_reason, consent_state, consent_source, policy_version) ON assent.typed_texts TO assent_analyst;
 GRANT SELECT(received_at, occurred_at, tenant, event_id, session_id, interaction_id, suggestion_id, feature, model, client_name, client_version, platform, jurisdiction, language, latency_ms, position, redactions, redaction_version, training_scope, eligibility_reason, consent_state, consent_source, policy_version) ON assent.suggestions_shown TO assent_analyst;

@@ -42,6 +42,7 @@ use crate::{
         server::Health,
     },
     pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor, TenantRules},
+    privacy::withdrawal,
     redaction::Hasher,
     rulebook::{RulesArchive, RulesRecorder},
     spool, telemetry,
@@ -271,6 +272,16 @@ impl App {
         tasks.spawn(async move {
             watching.await;
             Ok("the watch over ClickHouse's durability")
+        });
+        let moving = withdrawal::Reconciler::new(
+            config.withdrawal_options(),
+            Client::new(&config.withdrawal_clickhouse_options())?,
+            collector_id,
+        )
+        .run(stop_rest.clone());
+        tasks.spawn(async move {
+            moving.await;
+            Ok("the moving of withdrawn rows")
         });
         let recording = PolicyRecorder::new(archive.clone(), client).run(stop_rest.clone());
         tasks.spawn(async move {

@@ -80,6 +80,16 @@ const SPOOL_CORRUPT: &str = "assent_spool_corrupt_ranges_total";
 const POLICY_RELOADS: &str = "assent_policy_reloads_total";
 /// 1 while the policy's files are not what is in force.
 const POLICY_INVALID: &str = "assent_policy_invalid";
+/// Withdrawn rows that are still in the eligible partitions.
+const WITHDRAWAL_ROWS_DUE: &str = "assent_withdrawal_rows_due";
+/// The people whose rows they are.
+const WITHDRAWAL_SUBJECTS_DUE: &str = "assent_withdrawal_subjects_due";
+/// Since the first of them took consent back.
+const WITHDRAWAL_OLDEST: &str = "assent_withdrawal_oldest_seconds";
+/// Rows that were moved or removed.
+const WITHDRAWAL_ROWS: &str = "assent_withdrawal_rows_total";
+/// Tries to move rows that failed.
+const WITHDRAWAL_FAILURES: &str = "assent_withdrawal_failures_total";
 
 /// 1 while ClickHouse's tables fsync all that they write.
 const CLICKHOUSE_FSYNCS: &str = "assent_clickhouse_fsyncs";
@@ -208,6 +218,42 @@ fn describe() {
         Unit::Count,
         "1 while ClickHouse's tables are as clickhouse.durability and clickhouse.insert_quorum say"
     );
+    describe_gauge!(
+        WITHDRAWAL_ROWS_DUE,
+        Unit::Count,
+        "withdrawn rows that are still in the eligible partitions, as the last look of any collector found them"
+    );
+    describe_gauge!(WITHDRAWAL_SUBJECTS_DUE, Unit::Count, "people whose rows they are");
+    describe_gauge!(
+        WITHDRAWAL_OLDEST,
+        Unit::Seconds,
+        "the time since the first of them took consent back; 0 when there are none"
+    );
+    describe_counter!(
+        WITHDRAWAL_ROWS,
+        Unit::Count,
+        "rows that this collector got out of the eligible partitions, by outcome"
+    );
+    describe_counter!(WITHDRAWAL_FAILURES, Unit::Count, "tries to move withdrawn rows that failed");
+}
+
+/// Records what is to be moved out of the eligible partitions.
+#[allow(clippy::cast_precision_loss)] // A gauge is a float; rows of a table fit its 53 bits.
+pub fn withdrawal_due(rows: u64, subjects: u64, oldest_seconds: f64) {
+    gauge!(WITHDRAWAL_ROWS_DUE).set(rows as f64);
+    gauge!(WITHDRAWAL_SUBJECTS_DUE).set(subjects as f64);
+    gauge!(WITHDRAWAL_OLDEST).set(oldest_seconds);
+}
+
+/// Counts rows that left the eligible partitions.
+pub fn withdrawn(moved: u64, purged: u64) {
+    counter!(WITHDRAWAL_ROWS, "outcome" => "moved").increment(moved);
+    counter!(WITHDRAWAL_ROWS, "outcome" => "purged").increment(purged);
+}
+
+/// Counts a try to move rows that failed.
+pub fn withdrawal_failed() {
+    counter!(WITHDRAWAL_FAILURES).increment(1);
 }
 
 /// Records what ClickHouse's tables do before they confirm an insert.

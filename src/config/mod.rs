@@ -20,6 +20,7 @@ pub mod units;
 pub use sections::{
     Admin, ClickHouse, Consent, Controller, Delivery, Durability, Fsync, Ingress, InsertQuorum,
     LocalClickHouse, LogFormat, PolicyFile, Pseudonym, Redaction, Spool, Telemetry, TenantConfig, Tls,
+    Withdrawal, WithdrawalMode,
 };
 
 use crate::{
@@ -67,6 +68,8 @@ pub struct Config {
     pub spool: Spool,
     /// From the spool to ClickHouse.
     pub delivery: Delivery,
+    /// What becomes of stored rows when their author takes consent back.
+    pub withdrawal: Withdrawal,
     /// Who may send. With none, everyone is the tenant `local`, on loopback alone.
     pub tenants: Vec<TenantConfig>,
     /// Logs.
@@ -126,6 +129,7 @@ impl Default for Config {
             redaction: Redaction::default(),
             spool: Spool::default(),
             delivery: Delivery::default(),
+            withdrawal: Withdrawal::default(),
             tenants: Vec::new(),
             telemetry: Telemetry::default(),
         }
@@ -312,6 +316,7 @@ impl Config {
                 format!("is not between 1 and {MAX_INSERTS_IN_FLIGHT}"),
             ));
         }
+        self.withdrawal.validate()?;
         pipeline::Credentials::new(&self.tenant_keys())
             .map_err(|error| ConfigError::key("tenants", error.to_string()))?;
         Ok(())
@@ -451,6 +456,30 @@ impl Config {
             max_backoff: self.delivery.max_backoff.0,
             quarantine_dir: self.quarantine_dir(),
         }
+    }
+
+    /// How withdrawn rows are moved.
+    #[must_use]
+    pub const fn withdrawal_options(&self) -> crate::privacy::withdrawal::Options {
+        crate::privacy::withdrawal::Options {
+            mode: self.withdrawal.mode,
+            deadline: self.withdrawal.deadline.0,
+            interval: self.withdrawal.interval.0,
+            batch_rows: self.withdrawal.batch_rows,
+            insert_quorum: self.clickhouse.insert_quorum,
+        }
+    }
+
+    /// The options of the client that moves them.
+    #[must_use]
+    pub fn withdrawal_clickhouse_options(&self) -> crate::clickhouse::Options {
+        let mut options = self.clickhouse_options();
+        options.query_timeout = crate::privacy::withdrawal::STATEMENT_TIMEOUT;
+        if !self.withdrawal.user.is_empty() {
+            options.user.clone_from(&self.withdrawal.user);
+            options.password = self.withdrawal.password.0.clone();
+        }
+        options
     }
 
     /// The ClickHouse client's options.

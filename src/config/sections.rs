@@ -6,7 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::redaction::Action;
 
-use super::units::{ByteSize, Secret, Span};
+use super::{
+    ConfigError,
+    units::{ByteSize, Secret, Span},
+};
+
+/// More often, looking for withdrawn rows would be work for its own sake.
+const MIN_WITHDRAWAL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The gRPC listener.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -202,6 +208,49 @@ pub struct Delivery {
     pub drain_timeout: Span,
 }
 
+/// What becomes of stored rows when their author takes consent back. The views hide them at once in any case.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Withdrawal {
+    /// `move`: they go to the partition of what is still allowed. `purge`: they are removed, unless first party may
+    /// still train on them. `future_only`: they stay where they are.
+    pub mode: WithdrawalMode,
+    /// Within which time they must be out of the eligible partitions. An error is logged when they are not.
+    pub deadline: Span,
+    /// The time between two looks for such rows, of all collectors together. Each look that finds some makes
+    /// ClickHouse rewrite the parts that they lie in.
+    pub interval: Span,
+    /// About how many rows one insert moves.
+    pub batch_rows: u64,
+    /// The user that moves them; that of `clickhouse` when not given. Needs the role `assent_reconciler`.
+    pub user: String,
+    /// That user's password; best given by `ASSENT_WITHDRAWAL__PASSWORD`.
+    pub password: Secret,
+}
+
+pub use crate::privacy::withdrawal::Mode as WithdrawalMode;
+
+impl Withdrawal {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if self.interval.0 < MIN_WITHDRAWAL_INTERVAL {
+            return Err(ConfigError::key("withdrawal.interval", "is shorter than 100ms"));
+        }
+        if self.interval.0 > self.deadline.0 / 2 {
+            return Err(ConfigError::key(
+                "withdrawal.interval",
+                "is longer than half of withdrawal.deadline, so that the deadline could not be kept",
+            ));
+        }
+        if self.batch_rows == 0 {
+            return Err(ConfigError::key("withdrawal.batch_rows", "is zero"));
+        }
+        if self.user.is_empty() && !self.password.is_empty() {
+            return Err(ConfigError::key("withdrawal.password", "is given without withdrawal.user"));
+        }
+        Ok(())
+    }
+}
+
 /// A tenant and its API keys.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -360,6 +409,19 @@ impl Default for Delivery {
             max_age: seconds(1),
             max_backoff: seconds(15),
             drain_timeout: seconds(10),
+        }
+    }
+}
+
+impl Default for Withdrawal {
+    fn default() -> Self {
+        Self {
+            mode: WithdrawalMode::Move,
+            deadline: seconds(24 * 3_600),
+            interval: seconds(3_600),
+            batch_rows: 1_000_000,
+            user: String::new(),
+            password: Secret::default(),
         }
     }
 }

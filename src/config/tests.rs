@@ -56,6 +56,12 @@ fn an_error_names_the_path_of_its_key() {
     assert_eq!(failing_key("[policy]\nreload_interval = \"99ms\"\n"), "policy.reload_interval");
     assert_eq!(failing_key("[consent]\nledger_timeout = \"10001ms\"\n"), "consent.ledger_timeout");
     assert_eq!(failing_key("[ingress]\nmax_connection_age = \"0s\"\n"), "ingress.max_connection_age");
+    assert_eq!(failing_key("[withdrawal]\nmode = \"forget\"\n"), "withdrawal.mode");
+    assert_eq!(failing_key("[withdrawal]\ninterval = \"99ms\"\n"), "withdrawal.interval");
+    assert_eq!(failing_key("[withdrawal]\ninterval = \"13h\"\n"), "withdrawal.interval");
+    assert_eq!(failing_key("[withdrawal]\nbatch_rows = 0\n"), "withdrawal.batch_rows");
+    assert_eq!(failing_key("[withdrawal]\npassword = \"x\"\n"), "withdrawal.password");
+    load("[withdrawal]\ndeadline = \"30d\"\nmode = \"future_only\"\nuser = \"w\"\n", &[], vec![]).unwrap();
     load("[consent]\nledger_timeout = \"10s\"\n", &[], vec![]).unwrap();
     for url in ["tcp://x", "x", "http://", "http://user:hunter2@x:8123"] {
         let toml = format!("[clickhouse]\nurl = \"{url}\"\n");

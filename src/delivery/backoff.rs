@@ -7,24 +7,24 @@ use std::{
 
 /// The pauses of one thing that is tried again and again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     pause: Duration,
     most: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    pub(crate) fn new(first: Duration, most: Duration) -> Self {
         Self { pause: first.min(most), most }
     }
 
     /// The next pause is this long at least, if the limit lets it.
-    pub(super) fn at_least(&mut self, pause: Duration) {
+    pub(crate) fn at_least(&mut self, pause: Duration) {
         self.pause = self.pause.max(pause).min(self.most);
     }
 
     /// The pause to make now: half of what it has grown to, to all of it, so that collectors which
     /// failed together do not come back together.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let pause = self.pause;
         self.pause = pause.saturating_mul(2).min(self.most);
         let random = RandomState::new().build_hasher().finish() % 1_000;

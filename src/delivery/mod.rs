@@ -37,7 +37,7 @@ use crate::{
     spool::{self, Position},
 };
 
-mod backoff;
+pub(crate) mod backoff;
 mod batch;
 mod body;
 mod encoded;

@@ -167,7 +167,7 @@ async fn lose_replies(
 ) {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let needle_plus = needle.replace("%20", "+");
+    let (needle_plus, needle_plain) = (needle.replace("%20", "+"), needle.replace("%20", " "));
     let mut seen = Vec::new();
     let mut armed = false;
     let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
@@ -177,7 +177,8 @@ async fn lose_replies(
                 let Ok(n @ 1..) = read else { return };
                 seen.extend_from_slice(&up[..n.min(8 << 10)]);
                 let text = String::from_utf8_lossy(&seen);
-                armed |= text.contains(needle) || text.contains(&needle_plus);
+                // In the address of a request, or in its body.
+                armed |= [needle, &needle_plus, &needle_plain].iter().any(|it| text.contains(*it));
                 if armed && let Some(answered) = once
                     && let Some(token) = token_of(&text)
                 {

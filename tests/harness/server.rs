@@ -17,6 +17,10 @@ use uuid::Uuid;
 use super::{binary, eventually};
 
 const ROLES: &str = include_str!("../../schemas/users.d/assent.xml");
+/// A user with no rights but those of who moves withdrawn rows.
+const RECONCILER: &str = "<clickhouse><users><reconciler><password></password>
+    <networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>
+    <grants><query>GRANT assent_reconciler</query></grants></reconciler></users></clickhouse>";
 
 /// The server of this run.
 pub(crate) struct SharedServer {
@@ -35,7 +39,10 @@ fn start() -> SharedServer {
     remove_left_behind(base);
     let data_dir = base.join(format!("clickhouse-{}", std::process::id()));
     let mut options = LocalOptions::new(data_dir.clone(), binary().to_owned());
-    options.users_xml = vec![("assent.xml".to_owned(), ROLES.to_owned())];
+    options.users_xml = vec![
+        ("assent.xml".to_owned(), ROLES.to_owned()),
+        ("reconciler.xml".to_owned(), RECONCILER.to_owned()),
+    ];
     let (started, url) = mpsc::sync_channel(1);
     // A runtime of its own: those of the tests end with them.
     std::thread::spawn(move || {

@@ -30,3 +30,4 @@ mod redaction_rules;
 mod retries;
 mod roles;
 mod schema;
+mod withdrawal;

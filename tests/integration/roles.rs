@@ -6,7 +6,7 @@ use assent::{
 };
 use serde::Deserialize;
 
-use crate::harness::{Collector, Database, Setup, change, event};
+use crate::harness::{Collector, Database, Setup, change, event, eventually};
 
 const ACCESS_DENIED: u32 = 497;
 const READONLY: u32 = 164;
@@ -23,6 +23,37 @@ async fn readers_get_what_they_may_have_and_the_server_refuses_the_rest() {
     let collector = Setup::new(&database).start_ready().await;
     each_role_reads_its_own_and_nothing_else(&database, &collector).await;
     neither_errors_nor_settings_tell_what_a_view_does_not_show(&database, &collector).await;
+    withdrawn_rows_are_moved_by_a_user_of_its_own(&database, &collector).await;
+}
+
+/// With its role alone it does all that it has to, and nothing else.
+async fn withdrawn_rows_are_moved_by_a_user_of_its_own(database: &Database, collector: &Collector) {
+    let due = database.count("events WHERE training_scope != 'none'").await;
+    let reconciler = Setup::new(database)
+        .config("[withdrawal]\ninterval = \"100ms\"\ndeadline = \"1s\"\nuser = \"reconciler\"\n")
+        .start()
+        .await;
+    let client = collector.client().await;
+    client.set_consent(change("first", ConsentScope::FirstParty, ConsentState::Denied)).await.unwrap();
+    // The one before, and the one of `withdrawer`.
+    eventually("rows that are moved", || async {
+        (database.count("events WHERE training_scope != 'none'").await == due - 2).then_some(())
+    })
+    .await;
+    assert_eq!(reconciler.metric("assent_withdrawal_failures_total").await.unwrap_or(0.0), 0.0);
+    drop(reconciler);
+    let user = Database::client_as(&database.url, "assent", "reconciler");
+    for sql in [
+        "INSERT INTO consent_changes (tenant) VALUES ('local')",
+        "ALTER TABLE consent_changes DELETE WHERE 1",
+        "ALTER TABLE withdrawal_passes DELETE WHERE 1",
+        "ALTER TABLE events UPDATE text = '' WHERE 1",
+        "TRUNCATE TABLE events",
+        "INSERT INTO erasures (tenant) VALUES ('local')",
+    ] {
+        let refused = user.execute(sql).await.map_err(|error| error.code());
+        assert_eq!(refused, Err(Some(ACCESS_DENIED)), "{sql}");
+    }
 }
 
 async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector: &Collector) {
@@ -89,6 +120,9 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
         ("analyst", "SELECT * FROM consent_changes"),
         ("analyst", "SYSTEM STOP MERGES events"),
         ("privacy", "TRUNCATE TABLE events"),
+        ("privacy", "INSERT INTO withdrawal_passes (pass_id) VALUES (generateUUIDv4())"),
+        ("analyst", "SELECT * FROM withdrawal_passes"),
+        ("ml_first_party", "SELECT * FROM withdrawal_passes"),
         ("privacy", "INSERT INTO consent_changes (tenant) VALUES ('local')"),
         ("privacy", "DROP TABLE consent_changes"),
     ];

@@ -93,3 +93,5 @@ SETTINGS join_use_nulls = 0;
 -- read and never became a dataset is known too.
 ALTER TABLE exports ADD COLUMN IF NOT EXISTS state Enum8('begun' = 0, 'issued' = 1) DEFAULT 'issued' AFTER parent_export_id;
 ALTER TABLE exports ADD COLUMN IF NOT EXISTS bytes UInt64 AFTER rows;
+-- An export that goes on after it was killed says again that it was begun.
+ALTER TABLE exports MODIFY SETTING non_replicated_deduplication_window = 10000;

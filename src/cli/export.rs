@@ -12,7 +12,10 @@ use secrecy::SecretString;
 
 use crate::{
     clickhouse,
-    config::{Config, units::{ByteSize, Span}},
+    config::{
+        Config,
+        units::{ByteSize, Span},
+    },
     export::{
         self, Day, MANIFEST_FILE, Report, Scope, Selection, Source, WITHDRAWN_FILE, build,
         record::Recorder,

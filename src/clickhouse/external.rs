@@ -131,7 +131,8 @@ impl ExternalClient {
             Err(_) => return Err(ExternalError::from(Error::TimedOut).into()),
         };
         let (head, mut body) = answer.into_parts();
-        let refused = head.status != StatusCode::OK || head.headers.contains_key("x-clickhouse-exception-code");
+        let refused =
+            head.status != StatusCode::OK || head.headers.contains_key("x-clickhouse-exception-code");
         let mut refusal = BytesMut::new();
         loop {
             let next = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
@@ -303,7 +304,10 @@ mod tests {
 
     #[test]
     fn what_stands_in_an_address_is_encoded() {
-        assert_eq!(encoded("a String, b Array(Tuple(x UInt8))"), "a%20String%2C%20b%20Array%28Tuple%28x%20UInt8%29%29");
+        assert_eq!(
+            encoded("a String, b Array(Tuple(x UInt8))"),
+            "a%20String%2C%20b%20Array%28Tuple%28x%20UInt8%29%29"
+        );
         assert_eq!(encoded("ä&=#\r\n"), "%C3%A4%26%3D%23%0D%0A");
     }
 
@@ -315,7 +319,8 @@ mod tests {
             let path = dir.path().join("file");
             std::fs::write(&path, &content[..len]).unwrap();
             let file = tokio::fs::File::open(&path).await.unwrap();
-            let mut form = Form::new(Bytes::from_static(b"head"), file, len as u64, Bytes::from_static(b"tail"));
+            let mut form =
+                Form::new(Bytes::from_static(b"head"), file, len as u64, Bytes::from_static(b"tail"));
             let said = form.size_hint().exact().unwrap();
             let mut sent = Vec::new();
             while let Some(frame) = poll_fn(|cx| Pin::new(&mut form).poll_frame(cx)).await {

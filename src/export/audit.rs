@@ -5,11 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    IdRange, Tally,
-    manifest::add,
-    query::Selection,
-};
+use super::{IdRange, Tally, manifest::add, query::Selection};
 use crate::clickhouse::{Error, ExternalClient, ExternalError, ExternalTable};
 
 /// The columns of a shard that are counted by, and the key.
@@ -111,8 +107,20 @@ pub async fn audit(
 
 impl Audit {
     fn add(&mut self, group: Group) {
-        let (tenant, reason, event_type, language, feature, scope, day, version, digest, redaction, rows, revoked) =
-            group;
+        let (
+            tenant,
+            reason,
+            event_type,
+            language,
+            feature,
+            scope,
+            day,
+            version,
+            digest,
+            redaction,
+            rows,
+            revoked,
+        ) = group;
         self.rows += rows;
         self.revoked += revoked;
         let tally = &mut self.tally;

@@ -10,8 +10,8 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    CARD_FILE, DATA_DIR, DATA_PREFIX, Day, IdRange, Job, Manifest, ManifestError, Parent, ReadError, Selection, Shard,
-    Source, Tally,
+    CARD_FILE, DATA_DIR, DATA_PREFIX, Day, IdRange, Job, Manifest, ManifestError, Parent, ReadError,
+    Selection, Shard, Source, Tally,
     audit::{Audit, audit},
     card::card,
     journal::Journal,
@@ -149,7 +149,8 @@ async fn run(
     let hello = query::hello(&options.source.client).await.map_err(explain)?;
     let schema = query::schema(&options.source.client, &selection).await.map_err(explain)?;
     let place = Workplace::open(out)?;
-    let resumed = Journal::resume(place.partial()).map_err(io_error("reading the journal in", place.partial()))?;
+    let resumed =
+        Journal::resume(place.partial()).map_err(io_error("reading the journal in", place.partial()))?;
     if let Some(journal) = &resumed
         && let Some(issued) = journal.issued()
         && let Ok((manifest, sha256)) = Manifest::read(place.out())
@@ -205,10 +206,8 @@ fn begin(
     resumed: Option<Journal>,
     hello: &Hello,
 ) -> Result<Journal, BuildError> {
-    let parent = old.map(|old| Parent {
-        export_id: old.manifest.export_id,
-        manifest_sha256: old.sha256.clone(),
-    });
+    let parent =
+        old.map(|old| Parent { export_id: old.manifest.export_id, manifest_sha256: old.sha256.clone() });
     match old {
         None => place.must_be_free()?,
         Some(old) => {
@@ -281,8 +280,13 @@ impl Build<'_> {
     fn reuse(&mut self) -> Result<(), BuildError> {
         let Some(old) = &self.old else { return Ok(()) };
         let gaps = self.journal.gaps();
-        let shards: Vec<_> =
-            old.manifest.shards.iter().filter(|it| gaps.iter().any(|gap| gap.holds(&it.range))).cloned().collect();
+        let shards: Vec<_> = old
+            .manifest
+            .shards
+            .iter()
+            .filter(|it| gaps.iter().any(|gap| gap.holds(&it.range)))
+            .cloned()
+            .collect();
         for shard in shards {
             let (from, to) = (self.place.out().join(&shard.file), self.path(&shard.file));
             if !is_whole(&from, &shard) {
@@ -390,7 +394,8 @@ impl Build<'_> {
     /// The next shard gets as many rows as are likely to fit.
     fn learn(&mut self, rows: u64, bytes: u64) {
         if rows > 0 {
-            let fit = self.options.max_shard_bytes as u128 * u128::from(rows) * 7 / (u128::from(bytes.max(1)) * 10);
+            let fit =
+                self.options.max_shard_bytes as u128 * u128::from(rows) * 7 / (u128::from(bytes.max(1)) * 10);
             let fit = u64::try_from(fit).unwrap_or(u64::MAX);
             // In a small shard, what every file has besides its rows counts for much.
             self.rows_per_shard = fit.clamp(1, self.rows_per_shard.saturating_mul(4));

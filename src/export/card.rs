@@ -104,7 +104,8 @@ fn cell(value: &str) -> String {
 /// The language of a tag, as far as it can be one.
 fn primary(tag: &str) -> Option<&str> {
     let language = tag.split('-').next()?;
-    ((2..=3).contains(&language.len()) && language.bytes().all(|byte| byte.is_ascii_lowercase())).then_some(language)
+    ((2..=3).contains(&language.len()) && language.bytes().all(|byte| byte.is_ascii_lowercase()))
+        .then_some(language)
 }
 
 /// As the Hugging Face hub calls it.

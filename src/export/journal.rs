@@ -13,11 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{
-    IdRange, Parent, Shard,
-    query::Selection,
-    range::gaps,
-};
+use super::{IdRange, Parent, Shard, query::Selection, range::gaps};
 
 /// The file.
 const JOURNAL_FILE: &str = "journal.jsonl";

@@ -162,7 +162,8 @@ pub struct Tally {
 
 /// Adds to a count, under a name of its own as long as there are not too many.
 pub(super) fn add(counts: &mut BTreeMap<String, u64>, value: String, rows: u64) {
-    let value = if counts.len() < MAX_VALUES || counts.contains_key(&value) { value } else { OTHERS.to_owned() };
+    let value =
+        if counts.len() < MAX_VALUES || counts.contains_key(&value) { value } else { OTHERS.to_owned() };
     *counts.entry(value).or_default() += rows;
 }
 
@@ -244,7 +245,9 @@ impl Manifest {
     /// As [`read`](Self::read).
     pub fn read_file(path: &Path) -> Result<(Self, String), ManifestError> {
         let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ManifestError::Missing { path: path.to_owned() },
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                ManifestError::Missing { path: path.to_owned() }
+            }
             _ => ManifestError::Io { path: path.to_owned(), source },
         };
         let impossible = |why: String| ManifestError::Impossible { path: path.to_owned(), why };

@@ -247,7 +247,10 @@ mod tests {
         assert!(matches!(place.put_in_place(false), Err(PlaceError::Taken { .. })));
         assert!(out.join("mine").exists());
         for nameless in ["/", "..", ""] {
-            assert!(matches!(Workplace::open(Path::new(nameless)), Err(PlaceError::Nameless { .. })), "{nameless}");
+            assert!(
+                matches!(Workplace::open(Path::new(nameless)), Err(PlaceError::Nameless { .. })),
+                "{nameless}"
+            );
         }
     }
 

@@ -88,7 +88,6 @@ impl Selection {
     pub fn keys(&self, range: IdRange) -> String {
         format!("SELECT toString(tenant), event_id FROM {}", self.view(range))
     }
-
 }
 
 /// Now, who asks, and of whom.
@@ -130,7 +129,12 @@ pub async fn sample(client: &Client, selection: &Selection, range: IdRange) -> R
         "SELECT count() AS rows, groupArraySample({SAMPLE}, 1)(event_id) AS ids FROM {}",
         selection.view(range)
     );
-    client.query_rows(&sql, &[]).await?.into_iter().next().ok_or(Error::Malformed("no row where there must be one"))
+    client
+        .query_rows(&sql, &[])
+        .await?
+        .into_iter()
+        .next()
+        .ok_or(Error::Malformed("no row where there must be one"))
 }
 
 #[derive(Deserialize)]
@@ -175,7 +179,10 @@ pub async fn schema(client: &Client, selection: &Selection) -> Result<Vec<Column
 
 /// Whether this user may read the table beneath, and so tell what was erased from what was withdrawn.
 pub async fn may_read_events(client: &Client) -> bool {
-    client.query_rows::<serde::de::IgnoredAny>("SELECT tenant, event_id FROM events LIMIT 0", &[]).await.is_ok()
+    client
+        .query_rows::<serde::de::IgnoredAny>("SELECT tenant, event_id FROM events LIMIT 0", &[])
+        .await
+        .is_ok()
 }
 
 #[cfg(test)]

@@ -103,7 +103,8 @@ pub async fn verify(source: &Source, dir: &Path, list: &Path) -> Result<Verified
     for shard in &manifest.shards {
         let path = dir.join(&shard.file);
         let refused = |source| VerifyError::Audit { path: path.clone(), source };
-        let audited = audit(&source.external, &manifest.selection, shard.range, &path).await.map_err(refused)?;
+        let audited =
+            audit(&source.external, &manifest.selection, shard.range, &path).await.map_err(refused)?;
         if audited.rows != shard.rows {
             let problem = format!("{}: {} rows, and it has {}", shard.file, shard.rows, audited.rows);
             return Err(VerifyError::Damaged { dir: dir.to_owned(), problems: vec![problem] });
@@ -157,7 +158,8 @@ fn problems(dir: &Path, manifest: &Manifest) -> Result<Vec<String>, VerifyError>
                 problems.push(format!("{}: {} bytes, and it has {}", shard.file, shard.bytes, digest.bytes));
             }
             Ok(digest) if digest.sha256 != shard.sha256 => {
-                problems.push(format!("{}: SHA-256 {}, and it has {}", shard.file, shard.sha256, digest.sha256));
+                problems
+                    .push(format!("{}: SHA-256 {}, and it has {}", shard.file, shard.sha256, digest.sha256));
             }
             Ok(_) => {}
         }

@@ -33,8 +33,14 @@ fn write(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
         }
     }
     writeln!(out, "size_categories:\n- {}", size_category(manifest.rows))?;
-    writeln!(out, "tags:\n- assent\nconfigs:\n- config_name: default\n  data_files:\n  - split: train")?;
-    writeln!(out, "    path: data/*.parquet\n---\n")?;
+    // The `datasets` library keeps copies by what stands in a configuration, and not by the files: without a word that
+    // changes with each export it would go on with a copy that has the rows which a refresh has dropped.
+    writeln!(
+        out,
+        "tags:\n- assent\nconfigs:\n- config_name: default\n  description: export {}\n  data_files:\n  - split: train\n    \
+         path: data/*.parquet\n---\n",
+        manifest.export_id
+    )?;
     writeln!(out, "# Consented writing interactions\n")?;
     writeln!(
         out,

@@ -34,7 +34,7 @@ impl Progress {
 
     /// So many bytes of a shard with about so many rows have come.
     pub(super) fn within(&self, bytes: u64, rows_at_most: u64) {
-        let rows = if self.bytes == 0 { 0 } else { bytes.saturating_mul(self.rows) / self.bytes };
+        let rows = bytes.saturating_mul(self.rows).checked_div(self.bytes).unwrap_or(0);
         self.show(self.rows + rows.min(rows_at_most), self.bytes + bytes);
     }
 

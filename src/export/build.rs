@@ -418,16 +418,24 @@ impl Build<'_> {
                 .collect();
             let mut progress = Progress::start("checking");
             progress.expect(unseen.iter().map(|it| it.shard.rows).sum());
-            for it in unseen {
-                let audit = self.audit_one(&it.shard).await?;
-                let outdated = audit.revoked > 0 || it.reused && self.has_more(&it.shard, &audit).await?;
-                if outdated && round < ROUNDS {
-                    let failed = self.journal_error();
-                    self.journal.drop_range(it.shard.range).map_err(failed)?;
-                } else {
-                    self.audits.insert(it.shard.file.clone(), audit);
+            for pair in unseen.chunks(2) {
+                // Taking a shard in keeps one processor of the server busy, and most have two.
+                let (first, second) = tokio::join!(self.audit_one(&pair[0].shard), async {
+                    match pair.get(1) {
+                        Some(it) => self.audit_one(&it.shard).await.map(Some),
+                        None => Ok(None),
+                    }
+                });
+                for (it, audit) in pair.iter().zip([Some(first?), second?].into_iter().flatten()) {
+                    let outdated = audit.revoked > 0 || it.reused && self.has_more(&it.shard, &audit).await?;
+                    if outdated && round < ROUNDS {
+                        let failed = self.journal_error();
+                        self.journal.drop_range(it.shard.range).map_err(failed)?;
+                    } else {
+                        self.audits.insert(it.shard.file.clone(), audit);
+                    }
+                    progress.done(it.shard.rows, it.shard.bytes);
                 }
-                progress.done(it.shard.rows, it.shard.bytes);
             }
             drop(progress);
             if self.journal.gaps().is_empty() {

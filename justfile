@@ -53,6 +53,10 @@ attack-disks:
 demo:
     .ci/run demo
 
+# Read datasets of `assent export` with what people read Parquet with (installed from PyPI), all of it
+export-readers:
+    EXPORT_READERS=${EXPORT_READERS:-"pyarrow duckdb pandas polars datasets"} .ci/run exports
+
 # A local ClickHouse and a collector, until Ctrl-C
 dev *ARGS:
     cargo run --release -- dev {{ ARGS }}
@@ -122,6 +126,10 @@ model-spool CASES="20000":
 # What it costs that a client's retry counts once, with a million events or as many as are given
 bench-retries *EVENTS:
     cargo bench -p assent --bench client_retries -- {{ EVENTS }}
+
+# An export beside one stream of the same query, with a million rows or as many as are given
+bench-export *ROWS:
+    cargo bench -p assent --bench export -- {{ ROWS }}
 
 # What it costs that ClickHouse fsyncs before it confirms
 bench-durability:

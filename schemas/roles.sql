@@ -31,12 +31,17 @@ GRANT SELECT ON assent.consent_coverage_daily TO assent_analyst;
 
 CREATE ROLE IF NOT EXISTS assent_ml_first_party;
 GRANT SELECT ON assent.training_first_party TO assent_ml_first_party;
+GRANT SELECT ON assent.training_first_party_range TO assent_ml_first_party;
 
 CREATE ROLE IF NOT EXISTS assent_ml_affiliates;
 GRANT SELECT ON assent.training_affiliates TO assent_ml_affiliates;
+GRANT SELECT ON assent.training_affiliates_range TO assent_ml_affiliates;
 
 CREATE ROLE IF NOT EXISTS assent_privacy;
 GRANT SELECT ON assent.* TO assent_privacy;
+
+CREATE ROLE IF NOT EXISTS assent_exporter;
+GRANT INSERT ON assent.exports TO assent_exporter;
 
 -- Readers may change no settings but those that say how an answer is computed and written.
 CREATE SETTINGS PROFILE IF NOT EXISTS assent_reader SETTINGS

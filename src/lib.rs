@@ -12,6 +12,8 @@
 //!                 consent: ledger in ClickHouse ─▶ replica in memory
 //! ```
 //!
+//! The other way, [`export`] makes datasets of what may train a model.
+//!
 //! [`event`] holds the stages of an event as types; [`app`] puts everything together and takes it
 //! down again; [`cli`] is the command line.
 
@@ -23,6 +25,7 @@ pub mod config;
 pub mod consent;
 pub mod delivery;
 pub mod event;
+pub mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod ingress;

@@ -18,6 +18,7 @@ mod consent;
 pub mod demo;
 mod dev;
 mod endpoints;
+mod export;
 mod local;
 mod migrate;
 mod pseudonyms;
@@ -107,6 +108,7 @@ enum Command {
     /// Say which versions of the redaction rules count
     #[command(subcommand)]
     Redaction(redaction::Command),
+    Export(export::Export),
     /// Look into the spool
     #[command(subcommand)]
     Spool(spool::Command),
@@ -161,6 +163,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("assent: {}", told_once(&error));
+            if let Some(unusable) = error.downcast_ref::<export::Unusable>() {
+                return ExitCode::from(unusable.exit_code());
+            }
             if is_of_config(&error) { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
     }
@@ -227,6 +232,10 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Redaction(command) => {
             telemetry::start_logging(&config.telemetry)?;
             runtime()?.block_on(redaction::run(&config, &command))
+        }
+        Command::Export(command) => {
+            telemetry::start_logging(&config.telemetry)?;
+            runtime()?.block_on(export::run(&config, command))
         }
         Command::Consent(_) | Command::ClickhouseLocalServer { .. } => {
             unreachable!("handled above")

@@ -95,6 +95,13 @@ impl Client {
         self
     }
 
+    /// A client whose answers come uncompressed, for those that are compressed in themselves.
+    #[must_use]
+    pub fn without_compression(mut self) -> Self {
+        self.inner = self.inner.with_compression(Compression::None);
+        self
+    }
+
     /// The database of all tables.
     #[must_use]
     pub fn database(&self) -> &str {

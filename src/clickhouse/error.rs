@@ -161,7 +161,7 @@ impl From<clickhouse::error::Error> for Error {
 }
 
 /// The code is read as a number: `Code: 117` must not pass for a part of `Code: 1170`.
-fn of_response(text: &str) -> Error {
+pub(super) fn of_response(text: &str) -> Error {
     let parsed = text.trim_start().strip_prefix("Code: ").and_then(|rest| {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (code, rest) = rest.split_at(digits);

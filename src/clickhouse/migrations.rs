@@ -26,7 +26,7 @@ macro_rules! migrations {
     };
 }
 
-const MIGRATIONS: [Migration; 10] = migrations![
+const MIGRATIONS: [Migration; 11] = migrations![
     "0001_events",
     "0002_consent",
     "0003_records",
@@ -36,6 +36,7 @@ const MIGRATIONS: [Migration; 10] = migrations![
     "0007_compact_parts",
     "0008_redaction_rules",
     "0009_pseudonym_keys",
+    "0011_exports",
     "0013_withdrawal"
 ];
 

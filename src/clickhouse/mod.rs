@@ -1,6 +1,6 @@
 //! ClickHouse: the client, its errors, rows as `Native` blocks, the schema, and a local server.
 //!
-//! - [`client`] sends queries and inserts over HTTP; [`error`] says what a failure means for a retry;
+//! - [`client`] sends queries and inserts over HTTP, [`external`] queries that bring a file along; [`error`] says what a failure means for a retry;
 //! - [`native`] writes columns in the `Native` format and takes rows out of blocks, [`columns`] is the
 //!   only place that names the columns of `events`, [`compressed`] is the form that bodies of inserts are sent in;
 //! - [`migrations`] brings a database's schema up to date, [`durability`] what its tables do before they
@@ -12,6 +12,7 @@ pub mod columns;
 pub mod compressed;
 pub mod durability;
 pub mod error;
+pub mod external;
 pub mod local;
 pub mod migrations;
 pub mod native;
@@ -19,3 +20,4 @@ pub mod native;
 pub use client::{Client, Options};
 pub use durability::{Durability, InsertQuorum};
 pub use error::{Error, ErrorClass};
+pub use external::{ExternalClient, ExternalError, ExternalTable};

@@ -18,6 +18,7 @@ mod dev;
 mod drain;
 mod durability;
 mod events;
+mod exports;
 mod ingress;
 mod ledger;
 mod overload;

@@ -6,7 +6,10 @@ use assent::{
 };
 use serde::Deserialize;
 
-use crate::harness::{Collector, Database, Setup, change, event, eventually};
+use crate::{
+    exports::exports_go_by_the_roles,
+    harness::{Collector, Database, Setup, change, event, eventually},
+};
 
 const ACCESS_DENIED: u32 = 497;
 const READONLY: u32 = 164;
@@ -22,6 +25,7 @@ async fn readers_get_what_they_may_have_and_the_server_refuses_the_rest() {
     migrations::migrate(&database.client).await.unwrap();
     let collector = Setup::new(&database).start_ready().await;
     each_role_reads_its_own_and_nothing_else(&database, &collector).await;
+    exports_go_by_the_roles(&database).await;
     neither_errors_nor_settings_tell_what_a_view_does_not_show(&database, &collector).await;
     withdrawn_rows_are_moved_by_a_user_of_its_own(&database, &collector).await;
 }
@@ -110,6 +114,17 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
         ("privacy", "TRUNCATE TABLE redaction_rules_revoked"),
         ("ml_affiliates", "SELECT * FROM training_first_party"),
         ("ml_affiliates", "SELECT * FROM events"),
+        (
+            "ml_affiliates",
+            "SELECT * FROM training_first_party_range(first_id = '00000000-0000-0000-0000-000000000000', \
+            last_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff', from_day = '2020-01-01', to_day = '2100-01-01')",
+        ),
+        ("ml_first_party", "SELECT * FROM exports"),
+        ("ml_first_party", "INSERT INTO exports (created_by) VALUES ('me')"),
+        ("exporter", "SELECT * FROM exports"),
+        ("exporter", "ALTER TABLE exports DELETE WHERE 1"),
+        ("exporter", "SELECT * FROM training_first_party"),
+        ("exporter", "INSERT INTO consent_changes (tenant) VALUES ('local')"),
         ("analyst", "SELECT text FROM typed_texts"),
         ("analyst", "SELECT subject_id FROM typed_texts"),
         ("analyst", "SELECT comment FROM suggestion_feedback"),

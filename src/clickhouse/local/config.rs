@@ -20,12 +20,15 @@ use std::{
 use super::ports::Ports;
 
 /// Example users for trying the roles out: no password, loopback only.
-const EXAMPLE_USERS: [(&str, &str); 4] = [
-    ("analyst", "assent_analyst"),
-    ("ml_first_party", "assent_ml_first_party"),
-    ("ml_affiliates", "assent_ml_affiliates"),
-    ("privacy", "assent_privacy"),
+const EXAMPLE_USERS: [(&str, &str, &str); 5] = [
+    ("analyst", "assent_analyst", READER),
+    ("ml_first_party", "assent_ml_first_party", READER),
+    ("ml_affiliates", "assent_ml_affiliates", READER),
+    ("privacy", "assent_privacy", READER),
+    ("exporter", "assent_exporter", "default"),
 ];
+/// The profile of those who read.
+const READER: &str = "assent_reader";
 const EXAMPLE_USERS_FILE: &str = "example-users.xml";
 const LOOPBACK_ONLY: &str = "<networks><ip>127.0.0.1</ip><ip>::1</ip></networks>";
 
@@ -270,7 +273,7 @@ fn users() -> String {
 
 fn example_users() -> String {
     let mut users = String::new();
-    for (user, role) in EXAMPLE_USERS {
+    for (user, role, profile) in EXAMPLE_USERS {
         // Writing to a String cannot fail.
         let _ = write!(
             users,
@@ -278,7 +281,7 @@ fn example_users() -> String {
         <{user}>
             <password></password>
             {LOOPBACK_ONLY}
-            <profile>assent_reader</profile>
+            <profile>{profile}</profile>
             <quota>default</quota>
             <grants><query>GRANT {role}</query></grants>
         </{user}>"

@@ -46,7 +46,7 @@ fn example_users_come_with_the_roles_alone() {
     write(&layout, PORTS, "assent-1", &roles()).unwrap();
     assert_eq!(std::fs::read_to_string(folder.join("assent.xml")).unwrap(), roles()[0].1);
     let users = std::fs::read_to_string(folder.join(EXAMPLE_USERS_FILE)).unwrap();
-    for (user, role) in EXAMPLE_USERS {
+    for (user, role, _) in EXAMPLE_USERS {
         let user = element(&users, user);
         assert_eq!(element(user, "query"), format!("GRANT {role}"));
         assert!(user.contains(LOOPBACK_ONLY));

@@ -1,4 +1,4 @@
--- What an export reads: the training views of migration 0008, a range of event ids at a time, so that shard after shard
+-- What an export reads: the training views of migration 0009, a range of event ids at a time, so that shard after shard
 -- of a dataset costs one pass over the table and not one each. The views themselves cannot be read in parts: their
 -- LIMIT keeps a reader's conditions outside. A parameter is a constant, so it may come in: it is never tried on a row
 -- that is not shown in a way that could tell something of it.
@@ -44,6 +44,7 @@ WHERE e.training_scope IN ('first_party', 'affiliates')
           SELECT version FROM redaction_rules
           WHERE version != '' AND version NOT IN (SELECT version FROM redaction_rules_revoked)
       )
+  AND e.pseudonym_key_id NOT IN (SELECT key_id FROM pseudonym_keys_retired)
 LIMIT 9223372036854775807
 SETTINGS join_use_nulls = 0;
 
@@ -86,6 +87,7 @@ WHERE e.training_scope = 'affiliates'
           SELECT version FROM redaction_rules
           WHERE version != '' AND version NOT IN (SELECT version FROM redaction_rules_revoked)
       )
+  AND e.pseudonym_key_id NOT IN (SELECT key_id FROM pseudonym_keys_retired)
 LIMIT 9223372036854775807
 SETTINGS join_use_nulls = 0;
 

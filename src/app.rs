@@ -39,10 +39,14 @@ use crate::{
         arrival::Gate,
         collector::Collector,
         consent::{self, Consent},
+        privacy::{self, Privacy},
         server::Health,
     },
     pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor, TenantRules},
-    privacy::withdrawal,
+    privacy::{
+        erasure::{Carrier, Erasures, Spools},
+        withdrawal,
+    },
     redaction::Hasher,
     rulebook::{RulesArchive, RulesRecorder},
     spool, telemetry,
@@ -216,6 +220,23 @@ impl App {
             stop_ingress.clone(),
             config.ingress.max_connection_age.map(|age| age.0),
         );
+        let eraser = Client::new(&config.eraser_options())?;
+        let erasures =
+            Arc::new(Erasures::new(client.clone(), eraser.clone(), Arc::clone(&ledger), &collector_id));
+        let privacy = Privacy::new(privacy::Parts {
+            credentials: Arc::clone(&credentials),
+            pseudonymiser: Arc::clone(&pseudonymiser),
+            redactor: Arc::clone(&redactor),
+            erasures: Arc::clone(&erasures),
+            reader: eraser,
+        });
+        let spools = Spools {
+            reader: Arc::clone(&reader),
+            delivery: handle.clone(),
+            quarantine_dir: config.quarantine_dir(),
+            replica: replica.clone(),
+        };
+        let carrier = Carrier::new(erasures, config.erasure_options(), spools);
         let consent = Consent::new(consent::Parts {
             credentials,
             ledger,
@@ -229,6 +250,7 @@ impl App {
             &config.ingress,
             collector,
             consent,
+            privacy,
             gate.clone(),
             stop_ingress.clone().cancelled_owned(),
         )?;
@@ -282,6 +304,11 @@ impl App {
         tasks.spawn(async move {
             moving.await;
             Ok("the moving of withdrawn rows")
+        });
+        let carrying = carrier.run(stop_rest.clone());
+        tasks.spawn(async move {
+            carrying.await;
+            Ok("the carrying out of erasures")
         });
         let recording = PolicyRecorder::new(archive.clone(), client).run(stop_rest.clone());
         tasks.spawn(async move {

@@ -14,10 +14,12 @@ use crate::{
 };
 
 mod check_config;
+mod collectors;
 mod consent;
 pub mod demo;
 mod dev;
 mod endpoints;
+mod erase;
 mod export;
 mod local;
 mod migrate;
@@ -26,6 +28,7 @@ mod redact;
 mod redaction;
 mod serve;
 mod spool;
+mod subject;
 mod terminal;
 
 pub use endpoints::Endpoints;
@@ -103,6 +106,14 @@ enum Command {
     /// Set or read a person's consent through a running collector
     #[command(subcommand)]
     Consent(consent::Command),
+    /// Erase a person through a running collector, and wait until it is done
+    Erase(erase::Erase),
+    /// Read out what is held about a person, through a running collector
+    #[command(subcommand)]
+    Subject(subject::Command),
+    /// Say which collectors erasures wait for
+    #[command(subcommand)]
+    Collectors(collectors::Command),
     /// Show what the rules take out of a text, to try and to tune them
     Redact(redact::Redact),
     /// Say which versions of the redaction rules count
@@ -196,6 +207,14 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         let caller = consent::Caller::new(cli.options.grpc_addr, cli.options.data_dir);
         return runtime()?.block_on(consent::run(caller, command));
     }
+    if let Command::Erase(command) = cli.command {
+        let caller = consent::Caller::new(cli.options.grpc_addr, cli.options.data_dir);
+        return runtime()?.block_on(erase::run(caller, command));
+    }
+    if let Command::Subject(command) = cli.command {
+        let caller = consent::Caller::new(cli.options.grpc_addr, cli.options.data_dir);
+        return runtime()?.block_on(subject::run(caller, command));
+    }
     if let Command::Pseudonyms(pseudonyms::Command::Generate { out }) = cli.command {
         return pseudonyms::generate(out);
     }
@@ -229,6 +248,10 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             telemetry::start_logging(&config.telemetry)?;
             runtime()?.block_on(migrate::run(&config))
         }
+        Command::Collectors(command) => {
+            telemetry::start_logging(&config.telemetry)?;
+            runtime()?.block_on(collectors::run(&config, &command))
+        }
         Command::Redaction(command) => {
             telemetry::start_logging(&config.telemetry)?;
             runtime()?.block_on(redaction::run(&config, &command))
@@ -237,7 +260,10 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             telemetry::start_logging(&config.telemetry)?;
             runtime()?.block_on(export::run(&config, command))
         }
-        Command::Consent(_) | Command::ClickhouseLocalServer { .. } => {
+        Command::Consent(_)
+        | Command::Erase(_)
+        | Command::Subject(_)
+        | Command::ClickhouseLocalServer { .. } => {
             unreachable!("handled above")
         }
     }

@@ -26,7 +26,7 @@ macro_rules! migrations {
     };
 }
 
-const MIGRATIONS: [Migration; 11] = migrations![
+const MIGRATIONS: [Migration; 12] = migrations![
     "0001_events",
     "0002_consent",
     "0003_records",
@@ -37,6 +37,7 @@ const MIGRATIONS: [Migration; 11] = migrations![
     "0008_redaction_rules",
     "0009_pseudonym_keys",
     "0011_exports",
+    "0012_erasure",
     "0013_withdrawal"
 ];
 

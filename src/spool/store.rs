@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -87,6 +87,8 @@ pub(super) struct Store {
     durable: watch::Sender<Position>,
     /// What the writer last had no room for, 0 when it had.
     lacking_bytes: AtomicU64,
+    /// The next append begins a segment.
+    new_segment_asked: AtomicBool,
     /// Nobody else may write or remove while anyone here can.
     _lock: Box<dyn Held>,
 }
@@ -111,6 +113,7 @@ impl Store {
             removing: Mutex::new(()),
             durable: watch::Sender::new(durable_end),
             lacking_bytes: AtomicU64::new(0),
+            new_segment_asked: AtomicBool::new(false),
             _lock: lock,
         }
     }
@@ -141,6 +144,7 @@ impl Store {
 
     /// Another segment is the active one now.
     pub(super) fn rotated(&self, base: Position, len: u64) {
+        self.new_segment_asked.store(false, Ordering::Relaxed);
         guard(&self.state).segments.push_back(Segment { base, len });
     }
 
@@ -153,6 +157,23 @@ impl Store {
 
     pub(super) fn bytes(&self) -> u64 {
         guard(&self.state).bytes()
+    }
+
+    /// Whether no segment is left with a frame that begins before a position.
+    pub(super) fn is_gone_before(&self, position: Position) -> bool {
+        let has_frames = |it: &Segment| it.len > segment::HEADER_BYTES as u64;
+        guard(&self.state).segments.iter().all(|it| it.base >= position || !has_frames(it))
+    }
+
+    /// Has the writer begin a segment with the next append, or as soon as all is released, however short the active
+    /// one is.
+    pub(super) fn ask_for_new_segment(&self) {
+        self.new_segment_asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked for a new segment.
+    pub(super) fn is_new_segment_asked(&self) -> bool {
+        self.new_segment_asked.load(Ordering::Relaxed)
     }
 
     /// Whether `more` bytes fit below the limit, once what is released is removed.

@@ -20,12 +20,13 @@ use std::{
 use super::ports::Ports;
 
 /// Example users for trying the roles out: no password, loopback only.
-const EXAMPLE_USERS: [(&str, &str, &str); 5] = [
+const EXAMPLE_USERS: [(&str, &str, &str); 6] = [
     ("analyst", "assent_analyst", READER),
     ("ml_first_party", "assent_ml_first_party", READER),
     ("ml_affiliates", "assent_ml_affiliates", READER),
     ("privacy", "assent_privacy", READER),
     ("exporter", "assent_exporter", "default"),
+    ("eraser", "assent_eraser", "default"),
 ];
 /// The profile of those who read.
 const READER: &str = "assent_reader";

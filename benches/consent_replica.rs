@@ -203,7 +203,7 @@ fn look_ups(replica: &Replica, subjects: u64) {
     let misses: Vec<_> = (0..LOOK_UPS).map(|n| subject(subjects + n)).collect();
     for (what, wanted, there) in [("hit", &hits, true), ("miss", &misses, false)] {
         each(&format!("look-up, {what}, random order"), wanted, |subject| {
-            assert_eq!(replica.known(subject).version() > 0, there);
+            assert_eq!(replica.known(&(*subject).into()).version() > 0, there);
         });
     }
     comparison(subjects, &hits);
@@ -234,7 +234,7 @@ fn decisions(replica: &Replica, subjects: u64) {
         gpc: false,
     };
     let wanted: Vec<_> = (0..LOOK_UPS).map(|n| subject(int_hash_64(n) % subjects)).collect();
-    let consent = Consent::Known(replica.known(&wanted[0]));
+    let consent = Consent::Known(replica.known(&wanted[0].into()));
     each("decide, with consent at hand", &wanted, |_| {
         black_box(decide(black_box(&consent), &policy, &facts));
     });

@@ -8,6 +8,8 @@ GRANT SELECT, INSERT ON assent.consent_changes TO assent_collector;
 GRANT SELECT, INSERT ON assent.policies TO assent_collector;
 GRANT SELECT, INSERT ON assent.redaction_rules TO assent_collector;
 GRANT SELECT ON assent.redaction_rules_revoked TO assent_collector;
+GRANT SELECT, INSERT ON assent.pseudonym_keys TO assent_collector;
+GRANT SELECT ON assent.pseudonym_keys_retired TO assent_collector;
 GRANT SELECT ON assent.schema_migrations TO assent_collector;
 GRANT SELECT ON system.merge_tree_settings TO assent_collector;
 GRANT SELECT ON system.replicated_merge_tree_settings TO assent_collector;

@@ -15,7 +15,6 @@ use std::{
 };
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::ExposeSecret as _;
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
@@ -42,11 +41,15 @@ use crate::{
         consent::{self, Consent},
         server::Health,
     },
-    pipeline::{Credentials, KeyRing, Pipeline, PseudonymKey, Pseudonymiser, Redactor, TenantRules},
+    pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor, TenantRules},
     redaction::Hasher,
     rulebook::{RulesArchive, RulesRecorder},
     spool, telemetry,
 };
+
+mod keys;
+
+pub use keys::read_key_ring;
 
 /// How long a stopping collector waits for events under way; a commit takes milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -133,7 +136,7 @@ impl App {
         let (grpc_addr, admin_addr) = (grpc.addr(), admin.addr());
 
         let policies = check_files(config)?;
-        let key = load_pseudonym_key(config)?;
+        let ring = keys::load(config)?;
         let collector_id = load_collector_id(&config.data_dir)?;
         let credentials = Arc::new(
             Credentials::new(&config.tenant_keys())
@@ -144,15 +147,15 @@ impl App {
             Client::new(&config.clickhouse_options())?.with_insert_quorum(config.clickhouse.insert_quorum);
 
         let policies = Arc::new(PolicyStore::new(policies));
-        let replica = Replica::new(config.replica_options(), vec![key.id().to_owned()]);
+        let replica = Replica::new(config.replica_options(), ring.ids().map(str::to_owned).collect());
         let ledger = Arc::new(Ledger::new(
             client.clone(),
             replica.clone(),
             collector_id.clone(),
             config.consent.ledger_timeout.0,
         ));
-        let pseudonymiser = Arc::new(Pseudonymiser::new(&key));
-        let redactor = Arc::new(load_redactor(config, Some(&key))?);
+        let pseudonymiser = Arc::new(Pseudonymiser::of_ring(&ring));
+        let redactor = Arc::new(load_redactor(config, Some(ring.current()))?);
         let view = Arc::new(StampingView::new(replica.clone(), Arc::clone(&policies)));
         let pipeline =
             Pipeline::new(config.limits(), Arc::clone(&pseudonymiser), view, Arc::clone(&redactor));
@@ -163,6 +166,9 @@ impl App {
         report_recovery(&opened.recovery);
         let appender = opened.appender;
         let reader = Arc::new(opened.reader);
+        let is_empty = reader.durable_end().0 <= state.cursor;
+        keys::SpooledKeys::in_data_dir(&config.data_dir)
+            .check(&ring, is_empty, |path, text| opened.reserve.write_atomically(path, text))?;
         // The spool's lock is taken: nobody else makes copies here.
         let archive = PolicyArchive::in_data_dir(&config.data_dir);
         archive
@@ -506,7 +512,7 @@ pub fn check_files(config: &Config) -> Result<PolicySet, ConfigError> {
         })?;
     }
     if !config.pseudonym.key.is_empty() || config.pseudonym_key_file().exists() {
-        read_pseudonym_key(config)?;
+        read_key_ring(config)?;
     }
     load_redactor(config, None)?;
     load_policies(config)
@@ -561,64 +567,6 @@ pub fn load_policies(config: &Config) -> Result<PolicySet, ConfigError> {
         .policy_source()
         .load(Micros::now())
         .map_err(|error| ConfigError::key("policy.file", error.to_string()))
-}
-
-/// Takes the key from the configuration, or from the key file, which is made when it is not there.
-fn load_pseudonym_key(config: &Config) -> Result<PseudonymKey, AppError> {
-    let path = config.pseudonym_key_file();
-    if !config.pseudonym.key.is_empty() || path.exists() {
-        return Ok(read_pseudonym_key(config)?);
-    }
-    let failed = |source| AppError::File { path: path.clone(), source };
-    let key = PseudonymKey::generate()
-        .map_err(|error| ConfigError::key("pseudonym.key_file", error.to_string()))?;
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(failed)?;
-    }
-    spool::fs::write_new_private(&path, key.to_text().as_bytes()).map_err(failed)?;
-    tracing::info!(path = %path.display(), key_id = key.id(), "made a new pseudonym key; back it up");
-    Ok(key)
-}
-
-/// The one key that a collector takes.
-fn read_pseudonym_key(config: &Config) -> Result<PseudonymKey, ConfigError> {
-    read_key_ring(config)?.into_only().map_err(|error| {
-        let key = if config.pseudonym.key.is_empty() { "pseudonym.key_file" } else { "pseudonym.key" };
-        ConfigError::key(key, error.to_string())
-    })
-}
-
-/// Reads the keys of the configuration, or else those of the key file.
-///
-/// # Errors
-/// They are not keys, or the file cannot be read or can be read by everyone.
-pub fn read_key_ring(config: &Config) -> Result<KeyRing, ConfigError> {
-    if !config.pseudonym.key.is_empty() {
-        return KeyRing::from_text(config.pseudonym.key.0.expose_secret())
-            .map_err(|error| ConfigError::key("pseudonym.key", error.to_string()));
-    }
-    let path = &config.pseudonym_key_file();
-    let unusable =
-        |what: String| ConfigError::key("pseudonym.key_file", format!("{}: {what}", path.display()));
-    let text = fs::read_to_string(path).map(zeroize::Zeroizing::new);
-    let text = text.map_err(|error| unusable(format!("cannot be read: {error}")))?;
-    refuse_readable_by_others(path)?;
-    KeyRing::from_text(&text).map_err(|error| unusable(error.to_string()))
-}
-
-/// Whoever reads the key can tell who is behind a pseudonym.
-fn refuse_readable_by_others(path: &Path) -> Result<(), ConfigError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let unusable =
-        |what: String| ConfigError::key("pseudonym.key_file", format!("{} {what}", path.display()));
-    let mode = fs::metadata(path)
-        .map_err(|error| unusable(format!("cannot be looked at: {error}")))?
-        .permissions()
-        .mode();
-    if mode & 0o007 != 0 {
-        return Err(unusable("can be read by everyone on this machine: chmod 600 it".to_owned()));
-    }
-    Ok(())
 }
 
 /// The id that this collector's rows carry: made once, kept in the data folder.

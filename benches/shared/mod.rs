@@ -33,7 +33,7 @@ struct Mixed {
 impl ConsentView for Mixed {
     fn at(&self, _: Micros) -> Decide<'_> {
         Box::new(|subject, _| {
-            let yes = subject.as_bytes()[0] < 77 && !self.says_no;
+            let yes = subject.current().as_bytes()[0] < 77 && !self.says_no;
             Stamp {
                 training_scope: if yes { TrainingScope::FirstParty } else { TrainingScope::None },
                 reason: if yes { EligibilityReason::Granted } else { EligibilityReason::Denied },

@@ -68,7 +68,7 @@ pub(crate) struct View;
 impl ConsentView for View {
     fn at(&self, _: Micros) -> Decide<'_> {
         Box::new(|subject, _| {
-            let yes = subject.as_bytes()[0] % 5 < 3;
+            let yes = subject.current().as_bytes()[0] % 5 < 3;
             Stamp {
                 training_scope: if yes { TrainingScope::FirstParty } else { TrainingScope::None },
                 reason: if yes { EligibilityReason::Granted } else { EligibilityReason::UnsetOptIn },

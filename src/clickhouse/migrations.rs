@@ -26,7 +26,7 @@ macro_rules! migrations {
     };
 }
 
-const MIGRATIONS: [Migration; 8] = migrations![
+const MIGRATIONS: [Migration; 9] = migrations![
     "0001_events",
     "0002_consent",
     "0003_records",
@@ -34,7 +34,8 @@ const MIGRATIONS: [Migration; 8] = migrations![
     "0005_rollups",
     "0006_consent_evidence",
     "0007_compact_parts",
-    "0008_redaction_rules"
+    "0008_redaction_rules",
+    "0009_pseudonym_keys"
 ];
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations

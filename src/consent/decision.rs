@@ -189,11 +189,16 @@ pub fn decide_scope(
 /// Decides who may train on an event.
 #[must_use]
 pub fn decide(consent: &Consent, policy: &Policy, facts: &ConsentFacts<'_>) -> Decision {
-    let first = decide_scope(consent, policy, facts, ConsentScope::FirstParty);
+    decide_by(|scope| decide_scope(consent, policy, facts, scope))
+}
+
+/// Decides by what was decided for each scope alone.
+pub(super) fn decide_by(reason_of: impl Fn(ConsentScope) -> EligibilityReason) -> Decision {
+    let first = reason_of(ConsentScope::FirstParty);
     if !first.is_eligible() {
         return Decision::none(first);
     }
-    let affiliates = decide_scope(consent, policy, facts, ConsentScope::Affiliates);
+    let affiliates = reason_of(ConsentScope::Affiliates);
     if !affiliates.is_eligible() {
         return Decision {
             training_scope: TrainingScope::FirstParty,

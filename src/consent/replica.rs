@@ -18,10 +18,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -33,18 +30,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Consent, ConsentScope, ConsentState, Decision, EligibilityReason, Known, Policy, ScopeConsent, Source,
-    decide,
+    TrainingScope, decide_scope, decision::decide_by,
 };
 use crate::{
     clickhouse::{Client, Error},
     delivery::frame::SealRecord,
     event::SubjectId,
-    pipeline::ConsentFacts,
+    pipeline::{ConsentFacts, Subjects},
     telemetry,
 };
 
 mod apply;
 mod held;
+pub(super) mod keys;
 mod map;
 mod rows;
 mod said;
@@ -53,6 +51,7 @@ mod terms;
 
 use apply::Applier;
 use held::Held;
+use keys::Keys;
 use map::SubjectMap;
 use said::{Entry, Said};
 use tail::{Sample, Tail};
@@ -99,8 +98,7 @@ struct Inner {
     options: ReplicaOptions,
     /// The keys whose pseudonyms this collector can make. Subjects under another key cannot be
     /// recognised, so their opt-outs would be missed.
-    key_ids: Vec<String>,
-    foreign_key: AtomicBool,
+    keys: Keys,
     subjects: SubjectMap,
     terms: Terms,
     watermark: watch::Sender<Option<Instant>>,
@@ -119,13 +117,12 @@ impl fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// An empty view, which knows nothing and says so.
+    /// An empty view, which knows nothing and says so. `key_ids` are those of the ring, the current one first.
     #[must_use]
     pub fn new(options: ReplicaOptions, key_ids: Vec<String>) -> Self {
         Self(Arc::new(Inner {
             options,
-            key_ids,
-            foreign_key: AtomicBool::new(false),
+            keys: Keys::new(key_ids),
             subjects: SubjectMap::new(),
             terms: Terms::new(),
             watermark: watch::Sender::new(None),
@@ -138,6 +135,7 @@ impl Replica {
     pub async fn run(self, client: Client, stop: CancellationToken) {
         let mut tail = Tail::new(self.0.options.overlap);
         let mut failures: u32 = 0;
+        let mut announced = false;
         loop {
             let started = Instant::now();
             let refreshed = tokio::select! {
@@ -153,6 +151,28 @@ impl Replica {
                     telemetry::consent_refreshed(started.elapsed());
                     if !complete {
                         continue;
+                    }
+                    // Not before it is sure that this collector's key is one of those in use, or the first: a stranger
+                    // would shut everybody else out. What was acknowledged by somebody who does not hold the key was
+                    // acknowledged before it was announced, so a refresh that begins after that shows it.
+                    if !announced && self.knows_all_keys() {
+                        match keys::announce(&client, self.0.keys.current()).await {
+                            Ok(()) => {
+                                announced = true;
+                                continue;
+                            }
+                            Err(error) => {
+                                tracing::warn!(
+                                    %error,
+                                    "it cannot be recorded which pseudonym key this collector stamps with; events are \
+                                     eligible for nothing until then"
+                                );
+                                tokio::select! {
+                                    () = tokio::time::sleep(MAX_BACKOFF) => continue,
+                                    () = stop.cancelled() => return,
+                                }
+                            }
+                        }
                     }
                     self.hold_on(started);
                     self.0.watermark.send_replace(Some(started));
@@ -193,7 +213,7 @@ impl Replica {
         let since_us = since.unwrap_or(0).to_string();
         let mut answer = client.query_stream(
             rows::QUERY,
-            &[("since", &since_us)],
+            &[("since", &since_us), ("ring", &self.0.keys.held_param())],
             "RowBinary",
             &[("max_execution_time", &limit.to_string())],
         )?;
@@ -264,17 +284,17 @@ impl Replica {
         self.age().is_some_and(|age| age <= self.0.options.max_staleness) && self.knows_all_keys()
     }
 
-    /// Whether the people of the ledger are known under this collector's key; nobody can say while the
+    /// Whether the people of the ledger are known under this collector's keys; nobody can say while the
     /// view has never been loaded.
     pub(super) fn knows_people(&self) -> Option<bool> {
         if self.knows_all_keys() { self.age().map(|_| true) } else { Some(false) }
     }
 
     fn knows_all_keys(&self) -> bool {
-        !self.0.foreign_key.load(Ordering::Relaxed)
+        self.0.keys.are_known()
     }
 
-    /// How many people have ever said anything.
+    /// How many people have ever said anything; one who has pseudonyms under several keys counts for each.
     #[must_use]
     pub fn subjects(&self) -> usize {
         self.0.subjects.subjects()
@@ -286,10 +306,15 @@ impl Replica {
         self.0.subjects.bytes()
     }
 
-    /// What the view shows of a person, fresh or not.
+    /// What the view shows of a person under all of their pseudonyms, fresh or not. The newest version counts,
+    /// and of two with one version the one that says less.
     #[must_use]
-    pub fn known(&self, subject: &SubjectId) -> Known {
-        self.0.subjects.get(subject).map_or_else(Known::default, |entry| self.spelled_out(entry))
+    pub fn known(&self, subjects: &Subjects) -> Known {
+        let entries = subjects.iter().filter_map(|subject| self.0.subjects.get(subject));
+        let newest = entries.reduce(|[first, second], [first_too, second_too]| {
+            [first.merged(first_too), second.merged(second_too)]
+        });
+        newest.map_or_else(Known::default, |entry| self.spelled_out(entry))
     }
 
     fn spelled_out(&self, entry: Entry) -> Known {
@@ -305,8 +330,8 @@ impl Replica {
 
     /// A person's consent as an event that is received now may rely on it.
     #[must_use]
-    pub fn consent(&self, subject: &SubjectId) -> Consent {
-        if self.is_fresh() { Consent::Known(self.known(subject)) } else { Consent::Unknown }
+    pub fn consent(&self, subjects: &Subjects) -> Consent {
+        if self.is_fresh() { Consent::Known(self.known(subjects)) } else { Consent::Unknown }
     }
 
     /// The second decision on a row that was eligible at receipt. The caller has waited until the
@@ -341,7 +366,20 @@ impl Replica {
         if said_no_since(ConsentScope::Affiliates) {
             known.affiliates.state = ConsentState::Denied;
         }
-        decide(&Consent::Known(known), policy, &facts)
+        let nothing_known = ConsentScope::ALL.map(|scope| *known.scope(scope) == ScopeConsent::default());
+        let answered_before = |scope: ConsentScope| {
+            self.0.keys.are_several()
+                && nothing_known[slot(scope)]
+                && record.consent_version > 0
+                && record.training_scope as i8 >= scope as i8
+                // An `affiliates` row names the weaker of two answers: the other one may be a yes.
+                && (record.reason == EligibilityReason::Granted || record.training_scope > TrainingScope::FirstParty)
+        };
+        let consent = Consent::Known(known);
+        decide_by(|scope| match decide_scope(&consent, policy, &facts, scope) {
+            EligibilityReason::UnsetOptIn if answered_before(scope) => record.reason,
+            reason => reason,
+        })
     }
 }
 

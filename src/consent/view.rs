@@ -27,9 +27,9 @@ impl ConsentView for StampingView {
     fn at(&self, received_at: Micros) -> Decide<'_> {
         let policy = self.policies.at(received_at);
         let is_fresh = self.replica.is_fresh();
-        Box::new(move |subject, facts| {
+        Box::new(move |subjects, facts| {
             let consent =
-                if is_fresh { Consent::Known(self.replica.known(subject)) } else { Consent::Unknown };
+                if is_fresh { Consent::Known(self.replica.known(subjects)) } else { Consent::Unknown };
             let decision = decide(&consent, &policy, facts);
             let (said, version) = match &consent {
                 Consent::Unknown => (super::ScopeConsent::default(), 0),

@@ -20,7 +20,7 @@ pub mod tag;
 pub mod validate;
 
 pub use authenticate::{AuthError, Credentials, CredentialsError, TenantKeys};
-pub use pseudonymise::{KeyError, KeyRing, PseudonymKey, Pseudonymiser, RingError};
+pub use pseudonymise::{KeyError, KeyRing, PseudonymKey, Pseudonymiser, RingError, Subjects};
 pub use redact::{RULES_VERSION, Redactor, RedactorError, RulesRecord, TenantRules, TenantRulesError};
 pub use tag::{ConsentFacts, ConsentView, Decide};
 pub use validate::{Limits, RejectionReason, Validator, Violation};
@@ -95,8 +95,8 @@ impl Pipeline {
             let valid =
                 self.validator.check_index(index).and_then(|()| self.validator.validate(tenant, event, now));
             let redacted = valid.and_then(|valid| {
-                let (pseudonymous, author) = self.pseudonymiser.pseudonymise(valid, &mut last);
-                let tagged = tag::tag(pseudonymous, &decide);
+                let (pseudonymous, author, subjects) = self.pseudonymiser.pseudonymise(valid, &mut last);
+                let tagged = tag::tag(pseudonymous, subjects, &decide);
                 self.redactor.redact_event(tagged, &author)
             });
             match redacted {

@@ -3,8 +3,11 @@
 //! `subject_id` = the first 128 bits of HMAC-SHA-256(key, tenant ‖ 0x00 ‖ user_id). A tenant's name
 //! holds no NUL, so no two pairs give the same input. Without the key nobody can link a pseudonym to
 //! a person, not even by trying all user ids; whoever holds it can, so the key is kept apart from
-//! the data. All collectors of a deployment must hold the same key, or they could not see each
+//! the data. All collectors of a deployment must hold the same keys, or they could not see each
 //! other's opt-outs.
+//!
+//! While a key is being replaced there are several. Events are stamped under the first, and people are looked
+//! for under all ([`Pseudonymiser::subjects`]); `docs/pseudonyms.md` says how one is replaced.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -20,8 +23,10 @@ use crate::{
 };
 
 mod key_ring;
+mod subjects;
 
 pub use key_ring::{KeyRing, RingError};
+pub use subjects::Subjects;
 
 /// The first word of the text form.
 const TEXT_TAG: &str = "assent-pseudonym-v1";
@@ -117,52 +122,74 @@ impl fmt::Debug for PseudonymKey {
     }
 }
 
-/// The stage. It holds one key.
+/// The stage. It holds the keys of a ring.
 pub struct Pseudonymiser {
-    key_id: Arc<str>,
-    /// The key expanded for HMAC. `ring` has no way to wipe it, so it lives as long as the process.
-    key: hmac::Key,
+    /// Of all keys, in the order of the ring.
+    key_ids: Arc<[Arc<str>]>,
+    /// The keys expanded for HMAC. `ring` has no way to wipe them, so they live as long as the process.
+    current: hmac::Key,
+    older: Vec<hmac::Key>,
 }
 
 impl Pseudonymiser {
-    /// Takes a key into use.
+    /// Takes one key into use.
     #[must_use]
     pub fn new(key: &PseudonymKey) -> Self {
-        Self { key_id: key.id.as_str().into(), key: hmac::Key::new(hmac::HMAC_SHA256, &*key.key) }
+        Self::of(key, &[])
     }
 
-    /// The id of the key, as in the column `pseudonym_key_id`.
+    /// Takes the keys of a ring into use.
+    #[must_use]
+    pub fn of_ring(ring: &KeyRing) -> Self {
+        Self::of(ring.current(), ring.older())
+    }
+
+    fn of(current: &PseudonymKey, older: &[PseudonymKey]) -> Self {
+        let expanded = |key: &PseudonymKey| hmac::Key::new(hmac::HMAC_SHA256, &*key.key);
+        Self {
+            key_ids: std::iter::once(current).chain(older).map(|key| key.id().into()).collect(),
+            current: expanded(current),
+            older: older.iter().map(expanded).collect(),
+        }
+    }
+
+    /// The id of the current key, as in the column `pseudonym_key_id`.
     #[must_use]
     pub fn key_id(&self) -> &Arc<str> {
-        &self.key_id
+        // There is one.
+        &self.key_ids[0]
     }
 
-    /// The pseudonym of a tenant's user.
+    /// The ids of all keys, in the order of the ring.
     #[must_use]
-    pub fn subject(&self, tenant: &Tenant, user_id: RawUserId<'_>) -> SubjectId {
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(tenant.as_str().as_bytes());
-        context.update(&[0]);
-        context.update(user_id.expose().as_bytes());
-        let mut subject = [0; 16];
-        subject.copy_from_slice(&context.sign().as_ref()[..16]);
-        SubjectId::from_bytes(subject)
+    pub fn key_ids(&self) -> &Arc<[Arc<str>]> {
+        &self.key_ids
+    }
+
+    /// All pseudonyms of a tenant's user: what has to be asked for whatever was recorded of that person, and
+    /// what has to go when the person is erased.
+    #[must_use]
+    pub fn subjects(&self, tenant: &Tenant, user_id: RawUserId<'_>) -> Subjects {
+        let mut subjects = Subjects::from(subject(&self.current, tenant, user_id));
+        self.older.iter().for_each(|key| subjects.push(subject(key, tenant, user_id)));
+        subjects
     }
 
     /// Takes the user id out of an event and gives it as what the redactor looks for in the texts. Where a
     /// client built a session, interaction or suggestion id from the user id, the pseudonym takes its place
     /// there too: such ids still tie events together. `last` is the person of the event before, who is often
-    /// the same: most requests are of one app, and so of one person.
-    pub(super) fn pseudonymise<'a>(
+    /// the same: most requests are of one app, and so of one person. It then holds this event's.
+    pub(super) fn pseudonymise<'a, 'l>(
         &'a self,
         valid: Valid<'a>,
-        last: &mut Option<(RawUserId<'a>, SubjectId)>,
-    ) -> (Pseudonymous<'a>, Author<'a>) {
+        last: &'l mut Option<(RawUserId<'a>, Subjects)>,
+    ) -> (Pseudonymous<'a>, Author<'a>, &'l Subjects) {
         let Valid { mut context, user_id, mut payload } = valid;
-        let subject_id = match last {
-            Some((same, subject_id)) if *same == user_id => *subject_id,
-            _ => last.insert((user_id, self.subject(context.tenant, user_id))).1,
-        };
+        if last.as_ref().is_some_and(|(other, _)| *other != user_id) {
+            *last = None;
+        }
+        let (_, subjects) = last.get_or_insert_with(|| (user_id, self.subjects(context.tenant, user_id)));
+        let subject_id = subjects.current();
         let author = Author::of_event(user_id.expose());
         let suggestion_id = match &mut payload {
             Payload::SuggestionShown { suggestion_id, .. }
@@ -174,14 +201,24 @@ impl Pseudonymiser {
                 *id = Cow::Owned(without);
             }
         }
-        let pseudonym_key_id = &*self.key_id;
-        (Pseudonymous { context, subject_id, pseudonym_key_id, payload }, author)
+        let pseudonym_key_id = &**self.key_id();
+        (Pseudonymous { context, subject_id, pseudonym_key_id, payload }, author, subjects)
     }
+}
+
+fn subject(key: &hmac::Key, tenant: &Tenant, user_id: RawUserId<'_>) -> SubjectId {
+    let mut context = hmac::Context::with_key(key);
+    context.update(tenant.as_str().as_bytes());
+    context.update(&[0]);
+    context.update(user_id.expose().as_bytes());
+    let mut subject = [0; 16];
+    subject.copy_from_slice(&context.sign().as_ref()[..16]);
+    SubjectId::from_bytes(subject)
 }
 
 impl fmt::Debug for Pseudonymiser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pseudonymiser({})", self.key_id)
+        write!(f, "Pseudonymiser({})", self.key_ids.join(" "))
     }
 }
 

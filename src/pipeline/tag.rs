@@ -2,7 +2,8 @@
 //!
 //! The decision is the consent module's; this stage asks for it with what it depends on.
 
-use crate::event::{EventType, Jurisdiction, Micros, Pseudonymous, Stamp, SubjectId, Tagged};
+use super::Subjects;
+use crate::event::{EventType, Jurisdiction, Micros, Pseudonymous, Stamp, Tagged};
 
 /// What a decision depends on, apart from the person's consent and the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +26,14 @@ pub trait ConsentView: Send + Sync {
     fn at(&self, received_at: Micros) -> Decide<'_>;
 }
 
-/// Decides who may train on an event of this subject.
-pub type Decide<'a> = Box<dyn Fn(&SubjectId, &ConsentFacts<'_>) -> Stamp + 'a>;
+/// Decides who may train on an event of the person with these pseudonyms.
+pub type Decide<'a> = Box<dyn Fn(&Subjects, &ConsentFacts<'_>) -> Stamp + 'a>;
 
-/// Decides and stamps.
+/// Decides and stamps. `subjects` are the author's pseudonyms: what the author said may lie under any of them.
 #[must_use]
-pub fn tag<'a>(event: Pseudonymous<'a>, decide: &Decide<'_>) -> Tagged<'a> {
+pub fn tag<'a>(event: Pseudonymous<'a>, subjects: &Subjects, decide: &Decide<'_>) -> Tagged<'a> {
     let stamp = decide(
-        &event.subject_id,
+        subjects,
         &ConsentFacts {
             event_type: event.payload.event_type(),
             feature: event.context.feature,

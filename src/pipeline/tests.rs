@@ -21,7 +21,7 @@ impl ConsentView for Asked {
         assert_eq!(received_at, NOW);
         Box::new(|subject, facts| {
             self.0.lock().unwrap().push((
-                *subject,
+                subject.current(),
                 facts.event_type,
                 facts.feature.to_owned(),
                 facts.jurisdiction.to_string(),
@@ -151,7 +151,7 @@ fn an_event_passes_all_stages() {
         run(&pipeline, &tenant, vec![event(1, "anna_42", "anna_42 here, a@x.de or b@x.de, or a@x.de")]);
     assert_eq!(rejected, []);
     let [row] = &rows[..] else { panic!("one row") };
-    let subject = pseudonymiser.subject(&tenant, RawUserId::new("anna_42"));
+    let subject = pseudonymiser.subjects(&tenant, RawUserId::new("anna_42")).current();
     assert_eq!(row.subject_id, subject);
     assert_eq!(row.pseudonym_key_id, **pseudonymiser.key_id());
     assert_eq!(row.stamp.consent_version, 7);
@@ -217,7 +217,8 @@ fn every_text_is_redacted_and_every_id_is_rid_of_the_user() {
         comment: raw("sent by anna@x.de"),
     });
     let (rows, _) = run(&pipeline, &tenant, vec![shown, feedback]);
-    let pseudonym = pseudonymiser.subject(&tenant, RawUserId::new("anna_42")).as_uuid().simple().to_string();
+    let pseudonym =
+        pseudonymiser.subjects(&tenant, RawUserId::new("anna_42")).current().as_uuid().simple().to_string();
     let [shown, feedback] = &rows[..] else { panic!("two rows") };
     assert_eq!(shown.session_id, format!("s-{pseudonym}:1"));
     assert_eq!(shown.interaction_id, pseudonym);

@@ -10,6 +10,12 @@
 //! A change has a request id, the caller's or a new one. Its row is inserted under a token that
 //! depends on that id, and the ledger is asked for it before and after: sent twice, to one collector
 //! or to two at once, it is there once, and what was recorded is what is answered.
+//!
+//! While pseudonym keys are replaced a person has several pseudonyms. A change is one insert with a row under each,
+//! which are there together or not at all, and share id and version; whoever reads looks under all, and takes rows of
+//! one change for one. A collector that lacks a key which others stamp with would leave the rows of those others
+//! without the change. So no change is acknowledged while there is such a key ([`super::replica`]'s keys): the ledger is
+//! asked after the insert, and who comes to stamp with a new key has announced it before.
 
 use std::time::{Duration, Instant};
 
@@ -21,11 +27,13 @@ use super::{ConsentState, Replica};
 use crate::{
     clickhouse::{Client, Error, ErrorClass},
     event::{Micros, SubjectId, Tenant},
+    pipeline::Subjects,
 };
 
 mod record;
 
-use record::{COLUMNS, NEWEST_FIRST, NewRow, Row, SELECT};
+use super::replica::keys::array_param;
+use record::{COLUMNS, NEWEST_FIRST, NewRow, ONE_CHANGE, Row, SELECT};
 pub use record::{Change, ClientInfo, Record};
 
 /// Changes of one subject go one after the other; of so many stripes at once. A ledger that is slow to
@@ -51,7 +59,7 @@ pub enum LedgerError {
         /// Why.
         source: Error,
     },
-    /// The ledger has consent under a pseudonym key that this collector does not hold.
+    /// A pseudonym key is in use that this collector does not hold, or its own is retired.
     #[error("the ledger's people have pseudonyms under another key than this collector's")]
     ForeignKey,
     /// It is not known yet whose pseudonyms the ledger has.
@@ -92,7 +100,7 @@ pub struct Ledger {
 }
 
 /// What the ledger has of a subject.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 struct Newest {
     /// The newest version; 0 when there is none.
     version: u32,
@@ -102,6 +110,10 @@ struct Newest {
     own_id: Uuid,
     /// When the ledger took it.
     own_recorded_at_us: i64,
+    /// The pseudonyms that it lies under.
+    own_subjects: Vec<Uuid>,
+    /// How many keys are in use that the asking collector does not hold; and one more if its own is retired.
+    unknown_keys: u64,
 }
 
 impl Ledger {
@@ -117,10 +129,11 @@ impl Ledger {
     /// # Errors
     /// It was not recorded, or nobody knows. A denial then holds on this collector all the same.
     pub async fn set(&self, change: &Change) -> Result<Record, LedgerError> {
-        let [first, second, ..] = *change.subject_id.as_bytes();
+        // A collector's ring never changes, so a person is always found behind the same lock.
+        let [first, second, ..] = *change.subjects.current().as_bytes();
         let stripe = usize::from(u16::from_be_bytes([first, second])) % STRIPES;
         let _in_order = self.stripes[stripe].lock().await;
-        let mut newest = self.replica.known(&change.subject_id).version();
+        let mut newest = self.replica.known(&change.subjects).version();
         let recorded = match self.replica.knows_people() {
             // Under a key that is not the others', nobody could recognise this person, and the others would
             // have to take everybody's consent for unknown.
@@ -128,25 +141,21 @@ impl Ledger {
             None => Err(LedgerError::Loading),
             Some(true) => self.record(change, &mut newest).await,
         };
-        let Change { subject_id, scope, state, source, policy_version, .. } = change;
+        let Change { subjects, scope, state, source, policy_version, .. } = change;
         match &recorded {
             Ok(record) => {
-                self.replica.apply(
-                    *subject_id,
-                    *scope,
-                    *state,
-                    *source,
-                    policy_version,
-                    record.consent_version,
-                );
-                self.replica.release(subject_id, *scope);
+                let version = record.consent_version;
+                for subject in subjects {
+                    self.replica.apply(*subject, *scope, *state, *source, policy_version, version);
+                }
+                self.replica.release(subjects, *scope);
             }
             Err(LedgerError::RequestReused) => {}
             // With the newest version that was seen: between two of one version the denial counts, and
             // rows must never carry a version that the ledger has not given, or they would seem newer
             // than a later denial. Who takes a yes back has none in the meantime either.
             Err(_) if narrows(change) => {
-                self.replica.hold(*subject_id, *scope, *source, policy_version, newest);
+                self.replica.hold(subjects, *scope, *source, policy_version, newest);
             }
             Err(_) => {}
         }
@@ -160,16 +169,22 @@ impl Ledger {
     async fn record(&self, change: &Change, newest: &mut u32) -> Result<Record, LedgerError> {
         let request_id = change.request_id.unwrap_or_else(Uuid::now_v7);
         let before = self.newest(change, request_id).await.map_err(LedgerError::NotRecorded)?;
-        if before.own_version > 0 {
-            return self.recorded(change, request_id).await;
+        if before.unknown_keys > 0 {
+            return Err(LedgerError::ForeignKey);
         }
+        if before.own_version > 0 {
+            return self.recorded_under_all(change, request_id, &before).await;
+        }
+        let pseudonyms: Vec<_> = change.pseudonyms().collect();
         *newest = before.version.max(*newest);
         let mut version = *newest;
         for attempt in 0..MAX_OVERTAKES {
             version = version.saturating_add(1);
             let mut record = Record::of(change, request_id, version);
-            self.append(change, &record, attempt).await?;
+            self.append(change, &pseudonyms, &record, &attempt.to_string()).await?;
             let after = match self.newest(change, request_id).await {
+                // Since before the insert, somebody stamps with a key that is not held here.
+                Ok(Newest { unknown_keys: 1.., .. }) => return Err(LedgerError::ForeignKey),
                 // ClickHouse knows a token of this request and has lost its row (see delivery's `proof`).
                 // The next attempt has another token.
                 Ok(Newest { own_version: 0, .. }) if attempt == 0 => continue,
@@ -185,7 +200,7 @@ impl Ledger {
             if after.own_id != record.consent_id {
                 // The same request was recorded by somebody else, who saw to the rest. What came after that,
                 // came after this.
-                return self.recorded(change, request_id).await;
+                return self.recorded_under_all(change, request_id, &after).await;
             }
             if narrows(change) && after.version > after.own_version {
                 (*newest, version) = (after.version, after.version);
@@ -197,31 +212,71 @@ impl Ledger {
         Err(LedgerError::Overtaken)
     }
 
+    /// What the ledger has of a request, as `newest` showed. If a collector with fewer keys took it, it is put under
+    /// the other pseudonyms as well before it is acknowledged here: with the same id and version, and with a time of its
+    /// own, by which the tails find it.
+    async fn recorded_under_all(
+        &self,
+        change: &Change,
+        request_id: Uuid,
+        newest: &Newest,
+    ) -> Result<Record, LedgerError> {
+        let record = self.recorded(change, request_id).await?;
+        let missing = |newest: &Newest| -> Vec<(SubjectId, &str)> {
+            change
+                .pseudonyms()
+                .filter(|(subject, _)| !newest.own_subjects.contains(&subject.as_uuid()))
+                .collect()
+        };
+        let left_out = missing(newest);
+        if left_out.is_empty() {
+            return Ok(record);
+        }
+        let under: Vec<&str> = left_out.iter().map(|(_, key_id)| *key_id).collect();
+        self.append(change, &left_out, &record, &format!("under/{}", under.join("/"))).await?;
+        match self.newest(change, request_id).await {
+            Ok(after) if after.unknown_keys > 0 => Err(LedgerError::ForeignKey),
+            Ok(after) if missing(&after).is_empty() => Ok(record),
+            Ok(_) => Err(LedgerError::OutcomeUnknown { source: Error::TimedOut }),
+            Err(source) => Err(LedgerError::OutcomeUnknown { source }),
+        }
+    }
+
     /// What the ledger has of a request.
     async fn recorded(&self, change: &Change, request_id: Uuid) -> Result<Record, LedgerError> {
         let id = request_id.to_string();
         let sql = format!("{SELECT} AND c.request_id = {{request:UUID}} ORDER BY {NEWEST_FIRST} LIMIT 1");
         let records =
-            self.select(&sql, &change.tenant, &change.subject_id, &[("request", id.as_str())]).await?;
+            self.select(&sql, &change.tenant, &change.subjects, &[("request", id.as_str())]).await?;
         let record = records.into_iter().next().ok_or(LedgerError::Unknown { what: "request" })?;
         if change.is_recorded_by(&record) { Ok(record) } else { Err(LedgerError::RequestReused) }
     }
 
-    async fn append(&self, change: &Change, record: &Record, attempt: u32) -> Result<(), LedgerError> {
-        let row = NewRow::new(change, record, &self.collector_id);
-        let body = serde_json::to_vec(&row).map_err(|error| LedgerError::NotRecorded(error.into()))?;
-        // Of one request sent to two collectors at once, the server keeps one row.
-        let token = format!(
-            "{}/{}/{}/{attempt}",
-            change.tenant.as_str(),
-            change.subject_id,
-            record.request_id.as_simple()
-        );
+    /// Appends a row under each of these pseudonyms, in one insert.
+    async fn append(
+        &self,
+        change: &Change,
+        pseudonyms: &[(SubjectId, &str)],
+        record: &Record,
+        attempt: &str,
+    ) -> Result<(), LedgerError> {
+        let mut body = Vec::new();
+        for pseudonym in pseudonyms {
+            let row = NewRow::new(change, *pseudonym, record, &self.collector_id);
+            serde_json::to_writer(&mut body, &row).map_err(|error| LedgerError::NotRecorded(error.into()))?;
+            body.push(b'\n');
+        }
+        // Of one request sent to two collectors at once, the server keeps one insert; also when their rings have
+        // another order.
+        let person = change.pseudonyms().min_by_key(|(_, key_id)| *key_id).map(|(subject, _)| subject);
+        let person = person.unwrap_or(change.subjects.current());
+        let request = record.request_id.as_simple();
+        let token = format!("{}/{person}/{request}/{attempt}", change.tenant.as_str());
         self.insert(&token, body.into()).await
     }
 
-    /// Sends the row until the ledger confirms it, for as long as one insert may take. Every try is
-    /// the same row under the same token, so that it is there once.
+    /// Sends rows until the ledger confirms them, for as long as one insert may take. Every try is
+    /// the same rows under the same token, so that they are there once.
     async fn insert(&self, token: &str, body: bytes::Bytes) -> Result<(), LedgerError> {
         let seconds = self.timeout.as_secs_f64().to_string();
         let milliseconds = self.timeout.as_millis().to_string();
@@ -249,19 +304,37 @@ impl Ledger {
         }
     }
 
-    /// The subject's newest version, and what there is of a request.
+    /// The person's newest version, and what there is of a request.
     async fn newest(&self, change: &Change, request_id: Uuid) -> Result<Newest, Error> {
-        let subject = change.subject_id.to_string();
+        let subjects = array_param(&change.subjects);
+        let ring = array_param(change.pseudonym_key_ids.iter());
+        let current = change.pseudonym_key_ids.first().map_or("", |id| &**id);
         let id = request_id.to_string();
-        let params = [("tenant", change.tenant.as_str()), ("subject", &subject), ("id", &id)];
+        let params = [
+            ("tenant", change.tenant.as_str()),
+            ("subjects", &subjects),
+            ("id", &id),
+            ("ring", &ring),
+            ("current", current),
+        ];
         let newest = self.client.query_rows::<Newest>(
             "SELECT max(c.consent_version) AS version,
                     maxIf(c.consent_version, c.request_id = {id:UUID}) AS own_version,
-                    toString(argMaxIf(c.consent_id, c.consent_version, c.request_id = {id:UUID})) AS own_id,
-                    toUnixTimestamp64Micro(argMaxIf(c.recorded_at, c.consent_version, c.request_id = {id:UUID}))
-                        AS own_recorded_at_us
+                    toString(argMaxIf(c.consent_id, (c.consent_version, c.consent_id), c.request_id = {id:UUID}))
+                        AS own_id,
+                    toUnixTimestamp64Micro(
+                        argMaxIf(c.recorded_at, (c.consent_version, c.consent_id), c.request_id = {id:UUID}))
+                        AS own_recorded_at_us,
+                    arrayMap(id -> toString(id), groupUniqArrayIf(c.subject_id, c.request_id = {id:UUID}))
+                        AS own_subjects,
+                    (
+                        SELECT count() FROM pseudonym_keys
+                        WHERE NOT has({ring:Array(String)}, key_id)
+                          AND key_id NOT IN (SELECT key_id FROM pseudonym_keys_retired)
+                    ) + (SELECT count() FROM pseudonym_keys_retired WHERE key_id = {current:String})
+                        AS unknown_keys
              FROM consent_changes AS c
-             WHERE c.tenant = {tenant:String} AND c.subject_id = {subject:UUID}",
+             WHERE c.tenant = {tenant:String} AND c.subject_id IN {subjects:Array(UUID)}",
             &params,
         );
         let rows = tokio::time::timeout(self.timeout, newest).await.unwrap_or(Err(Error::TimedOut))?;
@@ -272,9 +345,9 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn current(&self, tenant: &Tenant, subject: &SubjectId) -> Result<Vec<Record>, LedgerError> {
+    pub async fn current(&self, tenant: &Tenant, subjects: &Subjects) -> Result<Vec<Record>, LedgerError> {
         let sql = format!("{SELECT} ORDER BY {NEWEST_FIRST} LIMIT 1 BY c.scope");
-        let mut records = self.select(&sql, tenant, subject, &[]).await?;
+        let mut records = self.select(&sql, tenant, subjects, &[]).await?;
         records.sort_by_key(|record| record.scope);
         Ok(records)
     }
@@ -286,7 +359,7 @@ impl Ledger {
     pub async fn history(
         &self,
         tenant: &Tenant,
-        subject: &SubjectId,
+        subjects: &Subjects,
         after: Option<After>,
         limit: u32,
     ) -> Result<Vec<Record>, LedgerError> {
@@ -295,24 +368,28 @@ impl Ledger {
             (after.consent_version.to_string(), after.consent_id.to_string())
         });
         let mut params = vec![("limit", limit.as_str())];
-        let mut sql = SELECT.to_owned();
+        let newest_first = "c.consent_version DESC, c.consent_id DESC";
+        // What is one change is found out before the page begins: its rows may have several ids.
+        let mut sql = format!(
+            "SELECT * FROM ({SELECT} ORDER BY {newest_first}, c.recorded_at LIMIT 1 BY {ONE_CHANGE}) AS c"
+        );
         if after.is_some() {
-            sql.push_str(" AND (c.consent_version, c.consent_id) < ({version:UInt32}, {id:UUID})");
+            sql.push_str(" WHERE (c.consent_version, toUUID(c.consent_id)) < ({version:UInt32}, {id:UUID})");
             params.extend([("version", version.as_str()), ("id", id.as_str())]);
         }
-        sql.push_str(" ORDER BY c.consent_version DESC, c.consent_id DESC LIMIT {limit:UInt32}");
-        self.select(&sql, tenant, subject, &params).await
+        sql.push_str(" ORDER BY c.consent_version DESC, toUUID(c.consent_id) DESC LIMIT {limit:UInt32}");
+        self.select(&sql, tenant, subjects, &params).await
     }
 
     async fn select(
         &self,
         sql: &str,
         tenant: &Tenant,
-        subject: &SubjectId,
+        subjects: &Subjects,
         more: &[(&str, &str)],
     ) -> Result<Vec<Record>, LedgerError> {
-        let subject = subject.to_string();
-        let mut params = vec![("tenant", tenant.as_str()), ("subject", subject.as_str())];
+        let subjects = array_param(subjects);
+        let mut params = vec![("tenant", tenant.as_str()), ("subjects", subjects.as_str())];
         params.extend_from_slice(more);
         let read = self.client.query_rows::<Row>(sql, &params);
         let read = tokio::time::timeout(self.timeout, read).await.unwrap_or(Err(Error::TimedOut));

@@ -9,25 +9,30 @@ use super::LedgerError;
 use crate::{
     consent::{ConsentScope, ConsentState, Known, ScopeConsent, Source},
     event::{Jurisdiction, Micros, RedactedText, SubjectId, Tenant},
+    pipeline::Subjects,
 };
 
 /// The columns of an insert, in the order of [`NewRow`].
 pub(super) const COLUMNS: &str = "(tenant, subject_id, scope, state, source, policy_version, consent_version, \
     jurisdiction, evidence, actor, consent_id, request_id, language, client_name, client_version, platform, \
-    pseudonym_key_id, collector_id)";
-/// One person's changes, as [`Row`]s.
+    pseudonym_key_id, also_under, collector_id)";
+/// One person's changes under all pseudonyms, as [`Row`]s.
 pub(super) const SELECT: &str =
-    "SELECT toString(consent_id) AS consent_id, toString(request_id) AS request_id,
+    "SELECT toString(c.consent_id) AS consent_id, toString(c.request_id) AS request_id,
         toString(scope) AS scope, toString(state) AS state, toString(source) AS source,
         toString(policy_version) AS policy_version, consent_version,
         toString(jurisdiction) AS jurisdiction, evidence, actor, toString(language) AS language,
         toString(client_name) AS client_name, toString(client_version) AS client_version,
         toString(platform) AS platform, toUnixTimestamp64Micro(recorded_at) AS recorded_at_us
     FROM consent_changes AS c
-    WHERE c.tenant = {tenant:String} AND c.subject_id = {subject:UUID}";
+    WHERE c.tenant = {tenant:String} AND c.subject_id IN {subjects:Array(UUID)}";
+/// What rows have in common that are of one change: those under the pseudonyms of a person, and those of one
+/// request that two collectors took at once. Rows from before there were request ids have none.
+pub(super) const ONE_CHANGE: &str = "c.consent_version, c.scope, if(c.request_id = toUUID('00000000-0000-0000-0000-000000000000'), c.consent_id, \
+     c.request_id)";
 /// The order of one subject's changes, the newest first, as the replica has it too.
-pub(super) const NEWEST_FIRST: &str =
-    "c.consent_version DESC, (c.state = 'denied') DESC, (c.state = 'unset') DESC, c.consent_id DESC";
+pub(super) const NEWEST_FIRST: &str = "c.consent_version DESC, (c.state = 'denied') DESC, (c.state = 'unset') DESC, c.consent_id DESC, \
+     c.recorded_at";
 
 /// A client that shows people what they consent to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,10 +50,10 @@ pub struct ClientInfo {
 pub struct Change {
     /// Whose user it is.
     pub tenant: Tenant,
-    /// The person.
-    pub subject_id: SubjectId,
-    /// The key of that pseudonym.
-    pub pseudonym_key_id: Arc<str>,
+    /// The person, by a pseudonym under each key.
+    pub subjects: Subjects,
+    /// Those keys, in the same order.
+    pub pseudonym_key_ids: Arc<[Arc<str>]>,
     /// The scope that changes.
     pub scope: ConsentScope,
     /// What it changes to.
@@ -103,6 +108,11 @@ pub struct Record {
 }
 
 impl Change {
+    /// The person's pseudonyms, each with its key.
+    pub(super) fn pseudonyms(&self) -> impl Iterator<Item = (SubjectId, &str)> {
+        self.subjects.iter().copied().zip(self.pseudonym_key_ids.iter().map(|id| &**id))
+    }
+
     /// Whether a record is of this very change. Evidence and actor may be redacted otherwise by a
     /// newer version of the rules, so they do not count.
     pub(super) fn is_recorded_by(&self, record: &Record) -> bool {
@@ -132,14 +142,21 @@ pub(super) struct NewRow<'a> {
     client_version: &'a str,
     platform: &'a str,
     pseudonym_key_id: &'a str,
+    /// All keys that the change lies under: who holds one of them knows of it.
+    also_under: Vec<&'a str>,
     collector_id: &'a str,
 }
 
 impl<'a> NewRow<'a> {
-    pub(super) fn new(change: &'a Change, record: &'a Record, collector_id: &'a str) -> Self {
+    pub(super) fn new(
+        change: &'a Change,
+        (subject_id, pseudonym_key_id): (SubjectId, &'a str),
+        record: &'a Record,
+        collector_id: &'a str,
+    ) -> Self {
         Self {
             tenant: change.tenant.as_str(),
-            subject_id: change.subject_id.as_uuid(),
+            subject_id: subject_id.as_uuid(),
             scope: record.scope.as_str(),
             state: record.state.as_str(),
             source: record.source.as_str(),
@@ -154,7 +171,8 @@ impl<'a> NewRow<'a> {
             client_name: &record.client.name,
             client_version: &record.client.version,
             platform: &record.client.platform,
-            pseudonym_key_id: &change.pseudonym_key_id,
+            pseudonym_key_id,
+            also_under: change.pseudonym_key_ids.iter().map(|id| &**id).collect(),
             collector_id,
         }
     }

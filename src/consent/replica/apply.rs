@@ -1,15 +1,12 @@
 //! From the pieces of an answer to changes of the view.
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{
-    Inner, Replica, merge,
+    Replica, merge,
     rows::{self, Row, Rows},
     said::Said,
 };
@@ -32,8 +29,8 @@ pub(super) struct Applier {
     changes: Vec<(SubjectId, (ConsentScope, Said))>,
     /// The newest terms, and their number.
     terms: (String, u16),
-    /// The newest key.
-    key_id: String,
+    /// The newest key that this collector would need.
+    missing_key_id: String,
 }
 
 impl Applier {
@@ -47,7 +44,7 @@ impl Applier {
             said_progress: started,
             changes: Vec::new(),
             terms: (String::new(), 0),
-            key_id: String::new(),
+            missing_key_id: String::new(),
         }
     }
 
@@ -67,7 +64,8 @@ impl Applier {
             }
         }
         self.apply();
-        let ledger_us = rows.finish()?;
+        let (ledger_us, keys) = rows.finish()?;
+        self.replica.0.keys.settle(&keys);
         if self.whole {
             tracing::info!(
                 rows = self.rows,
@@ -81,8 +79,9 @@ impl Applier {
 
     pub(super) fn take(&mut self, row: &Row<'_>) {
         self.rows += 1;
-        if row.pseudonym_key_id != self.key_id {
-            self.check_key(row.pseudonym_key_id);
+        if row.missing_key_id != self.missing_key_id {
+            row.missing_key_id.clone_into(&mut self.missing_key_id);
+            self.replica.0.keys.needs(row.missing_key_id);
         }
         if row.terms != self.terms.0 {
             self.terms = (row.terms.to_owned(), self.replica.0.terms.index_of(row.terms));
@@ -97,17 +96,5 @@ impl Applier {
 
     pub(super) fn apply(&mut self) {
         self.replica.0.subjects.update_all(&mut self.changes, merge);
-    }
-
-    fn check_key(&mut self, key_id: &str) {
-        key_id.clone_into(&mut self.key_id);
-        let Inner { key_ids, foreign_key, .. } = &*self.replica.0;
-        if !key_ids.iter().any(|known| known == key_id) && !foreign_key.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                key_id,
-                "the ledger has consent under a pseudonym key that this collector does not hold; consent is \
-                 unknown until it does: give all collectors of this database the same pseudonym.key_file"
-            );
-        }
     }
 }

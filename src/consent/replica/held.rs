@@ -8,7 +8,7 @@ use std::{
 use super::{Replica, merge, said::Said};
 use crate::{
     consent::{ConsentScope, ConsentState, Source},
-    event::SubjectId,
+    pipeline::Subjects,
 };
 
 /// The most that is remembered of changes that the ledger did not take. One beyond it holds as well, but
@@ -16,7 +16,7 @@ use crate::{
 const MAX_HELD: usize = 100_000;
 /// A "no" that the ledger did not take.
 pub(super) struct Held {
-    subject: SubjectId,
+    subjects: Subjects,
     scope: ConsentScope,
     source: Source,
     terms: u16,
@@ -30,24 +30,26 @@ impl Replica {
     /// ends with a change that is made after that.
     pub(in crate::consent) fn hold(
         &self,
-        subject: SubjectId,
+        subjects: &Subjects,
         scope: ConsentScope,
         source: Source,
         terms: &str,
         newest: u32,
     ) {
-        self.apply(subject, scope, ConsentState::Denied, source, terms, newest);
+        for subject in subjects {
+            self.apply(*subject, scope, ConsentState::Denied, source, terms, newest);
+        }
         let mut held = self.held();
-        held.retain(|it| (it.subject, it.scope) != (subject, scope));
+        held.retain(|it| (&it.subjects, it.scope) != (subjects, scope));
         if held.len() < MAX_HELD {
             let terms = self.0.terms.index_of(terms);
-            held.push(Held { subject, scope, source, terms, since: Instant::now() });
+            held.push(Held { subjects: *subjects, scope, source, terms, since: Instant::now() });
         }
     }
 
     /// A later change of the same person and scope was recorded.
-    pub(in crate::consent) fn release(&self, subject: &SubjectId, scope: ConsentScope) {
-        self.held().retain(|it| (&it.subject, it.scope) != (subject, scope));
+    pub(in crate::consent) fn release(&self, subjects: &Subjects, scope: ConsentScope) {
+        self.held().retain(|it| (&it.subjects, it.scope) != (subjects, scope));
     }
 
     /// A refresh that started then has succeeded.
@@ -56,9 +58,11 @@ impl Replica {
             if it.since > started {
                 return true;
             }
-            let newest = self.known(&it.subject).version();
+            let newest = self.known(&it.subjects).version();
             let said = Said::new(newest, ConsentState::Denied, it.source, it.terms);
-            self.0.subjects.update(&it.subject, |entry| merge(entry, &(it.scope, said)));
+            for subject in &it.subjects {
+                self.0.subjects.update(subject, |entry| merge(entry, &(it.scope, said)));
+            }
             false
         });
     }

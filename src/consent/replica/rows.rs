@@ -1,23 +1,48 @@
 //! The ledger's rows, as the replica reads them: `RowBinary`, in pieces that end anywhere.
 
+use super::keys::KeyState;
 use crate::{
     consent::{ConsentScope, ConsentState, Source},
     event::SubjectId,
 };
 
 /// What is read: the rows, and in no particular place among them one that says what the ledger's
-/// clock showed when the query began, before it looked at any row. That one comes though there is
-/// no row, and is told by what the ledger gives to none: the scope 0 and the version 0.
+/// clock showed when the query began, before it looked at any row, and one for each key that was ever in use.
+/// Those come though there is no row of the ledger. They are told by what the ledger gives to none: the scope 0 and
+/// the version 0; and from each other by the state ([`CLOCK`], [`KEY_IN_USE`], [`KEY_RETIRED`]).
+///
+/// The key of a row is of interest when it is not in the `ring`, and neither is another one under which the same
+/// change lies. Nobody asks for those whose key is retired and not in the ring.
 pub(super) const QUERY: &str =
     "SELECT subject_id, CAST(scope, 'Int8') AS scope, CAST(state, 'Int8') AS state,
         CAST(source, 'Int8') AS source, consent_version, toString(policy_version) AS terms,
-        toString(pseudonym_key_id) AS key_id
+        if(has({ring:Array(String)}, toString(pseudonym_key_id)) OR hasAny(also_under, {ring:Array(String)}),
+           '', toString(pseudonym_key_id)) AS missing_key_id
     FROM consent_changes
     WHERE recorded_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')
+      AND (has({ring:Array(String)}, toString(pseudonym_key_id))
+           OR pseudonym_key_id NOT IN (SELECT key_id FROM pseudonym_keys_retired))
     UNION ALL
     SELECT toUUID('00000000-0000-0000-0000-000000000000'), toInt8(0), toInt8(0), toInt8(0), toUInt32(0),
-        toString(toUnixTimestamp64Micro(now64(6, 'UTC'))), ''";
+        toString(toUnixTimestamp64Micro(now64(6, 'UTC'))), ''
+    UNION ALL
+    SELECT DISTINCT toUUID('00000000-0000-0000-0000-000000000000'), toInt8(0), toInt8(1), toInt8(0), toUInt32(0),
+        '', key_id
+    FROM pseudonym_keys
+    UNION ALL
+    SELECT DISTINCT toUUID('00000000-0000-0000-0000-000000000000'), toInt8(0), toInt8(2), toInt8(0), toUInt32(0),
+        '', key_id
+    FROM pseudonym_keys_retired";
 
+/// The row has the time of the ledger's clock.
+const CLOCK: u8 = 0;
+/// The row has a key that a collector stamps with.
+const KEY_IN_USE: u8 = 1;
+/// The row has a key that is retired.
+const KEY_RETIRED: u8 = 2;
+
+/// Where the state is.
+const STATE_AT: usize = 17;
 /// The bytes before the two texts.
 const FIXED_BYTES: usize = 16 + 3 + 4;
 /// The longest text. The ledger has none that is nearly as long.
@@ -37,7 +62,8 @@ pub(super) struct Row<'a> {
     pub(super) source: Source,
     pub(super) version: u32,
     pub(super) terms: &'a str,
-    pub(super) pseudonym_key_id: &'a str,
+    /// The key that one would have to hold to know of the change; empty when it is known.
+    pub(super) missing_key_id: &'a str,
 }
 
 /// Puts rows together from pieces.
@@ -47,6 +73,7 @@ pub(super) struct Rows {
     rest: Vec<u8>,
     /// What the ledger's clock showed, in microseconds since the epoch.
     ledger_us: Option<i64>,
+    keys: Vec<KeyState>,
 }
 
 impl Rows {
@@ -55,22 +82,27 @@ impl Rows {
         self.rest.extend_from_slice(chunk);
         let mut at = 0;
         while let Some((row, bytes)) = Row::read(&self.rest[at..])? {
-            at += bytes;
-            if row.scope.is_none() && row.version == 0 {
-                let time = row.terms.parse().map_err(|_| Malformed("the ledger's time is no number"))?;
-                self.ledger_us = Some(time);
-            } else {
-                take(&row);
+            match self.rest[at + STATE_AT] {
+                _ if row.scope.is_some() || row.version > 0 => take(&row),
+                CLOCK => {
+                    let time = row.terms.parse().map_err(|_| Malformed("the ledger's time is no number"))?;
+                    self.ledger_us = Some(time);
+                }
+                state @ (KEY_IN_USE | KEY_RETIRED) => self
+                    .keys
+                    .push(KeyState { key_id: row.missing_key_id.to_owned(), retired: state == KEY_RETIRED }),
+                _ => return Err(Malformed("a key has a state that is not known")),
             }
+            at += bytes;
         }
         self.rest.drain(..at);
         Ok(())
     }
 
-    /// What the ledger's clock showed; an answer that broke off has none, or ends within a row.
-    pub(super) fn finish(self) -> Result<i64, Malformed> {
+    /// What the ledger's clock showed, and all keys; an answer that broke off has no time, or ends within a row.
+    pub(super) fn finish(self) -> Result<(i64, Vec<KeyState>), Malformed> {
         match self.ledger_us {
-            Some(time) if self.rest.is_empty() => Ok(time),
+            Some(time) if self.rest.is_empty() => Ok((time, self.keys)),
             _ => Err(Malformed("it is not complete")),
         }
     }
@@ -82,7 +114,7 @@ impl<'a> Row<'a> {
     fn read(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, Malformed> {
         let Some((fixed, texts)) = bytes.split_at_checked(FIXED_BYTES) else { return Ok(None) };
         let Some((terms, rest)) = text(texts)? else { return Ok(None) };
-        let Some((pseudonym_key_id, rest)) = text(rest)? else { return Ok(None) };
+        let Some((missing_key_id, rest)) = text(rest)? else { return Ok(None) };
         let used = bytes.len() - rest.len();
         let mut subject = [0; 16];
         subject.copy_from_slice(&fixed[..16]);
@@ -98,7 +130,7 @@ impl<'a> Row<'a> {
             source: source.unwrap_or_default(),
             version: u32::from_le_bytes(array(&fixed[19..])),
             terms,
-            pseudonym_key_id,
+            missing_key_id,
         };
         Ok(Some((row, used)))
     }
@@ -165,7 +197,7 @@ mod tests {
                 [(1, ConsentState::Granted, 4), (2, ConsentState::Denied, 300), (3, ConsentState::Unset, 0)],
                 "pieces of {piece}"
             );
-            assert_eq!(rows.finish(), Ok(1_700_000_000_000_000));
+            assert_eq!(rows.finish(), Ok((1_700_000_000_000_000, Vec::new())));
         }
     }
 
@@ -176,7 +208,7 @@ mod tests {
         assert_eq!(used, bytes.len());
         assert_eq!(row.subject_id.as_bytes(), &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
         assert_eq!((row.scope, row.version), (Some(ConsentScope::FirstParty), 9));
-        assert_eq!((row.source, row.pseudonym_key_id), (Source::UserSetting, "key"));
+        assert_eq!((row.source, row.missing_key_id), (Source::UserSetting, "key"));
     }
 
     #[test]
@@ -187,6 +219,17 @@ mod tests {
         let mut taken = 0;
         Rows::default().read(&row(1, 0, 1, ""), |row| taken += i32::from(row.scope.is_none())).unwrap();
         assert_eq!(taken, 1, "it is not taken for the time");
+    }
+
+    #[test]
+    fn keys_are_told_from_changes_and_from_the_time() {
+        let bytes = [row(0, 0, 1, ""), row(0, 0, 0, "17"), row(0, 0, 2, ""), encoded(1, 1, "")].concat();
+        let (mut rows, mut taken) = (Rows::default(), 0);
+        rows.read(&bytes, |_| taken += 1).unwrap();
+        let key = |retired| KeyState { key_id: "key".to_owned(), retired };
+        assert_eq!((taken, rows.finish()), (1, Ok((17, vec![key(false), key(true)]))));
+        // A key of which a newer program says what this one does not know: nobody can say.
+        assert!(Rows::default().read(&row(0, 0, 3, ""), |_| {}).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     },
     event::{EventType, Jurisdiction, Micros, RawText, RawUserId, SubjectId, Tenant},
     ingress::{authenticate, proto, status, wire},
-    pipeline::{ConsentFacts, Credentials, Pseudonymiser, Redactor, language, validate},
+    pipeline::{ConsentFacts, Credentials, Pseudonymiser, Redactor, Subjects, language, validate},
 };
 
 mod answers;
@@ -62,8 +62,8 @@ impl Consent {
             authenticate(&self.0.credentials, metadata).map_err(|error| status::unauthenticated(&error))?;
         let raw = RawUserId::new(&user_id);
         validate::user_id(raw).map_err(|broken| status::invalid_argument("user_id", &broken.message))?;
-        let subject_id = self.0.pseudonymiser.subject(&tenant, raw);
-        Ok(Person { tenant, user_id, subject_id })
+        let subjects = self.0.pseudonymiser.subjects(&tenant, raw);
+        Ok(Person { tenant, user_id, subjects })
     }
 
     fn change(&self, person: &Person, request: proto::SetConsentRequest) -> Result<Change, Status> {
@@ -103,8 +103,8 @@ impl Consent {
         };
         Ok(Change {
             tenant: person.tenant.clone(),
-            subject_id: person.subject_id,
-            pseudonym_key_id: Arc::clone(self.0.pseudonymiser.key_id()),
+            subjects: person.subjects,
+            pseudonym_key_ids: Arc::clone(self.0.pseudonymiser.key_ids()),
             scope,
             state,
             source,
@@ -124,7 +124,14 @@ struct Person {
     tenant: Tenant,
     /// Raw; for [`RawUserId`] alone.
     user_id: String,
-    subject_id: SubjectId,
+    subjects: Subjects,
+}
+
+impl Person {
+    /// The pseudonym that answers name: the one that new rows carry.
+    const fn subject_id(&self) -> SubjectId {
+        self.subjects.current()
+    }
 }
 
 fn language_tag(sent: &str) -> Result<String, Status> {
@@ -179,7 +186,7 @@ impl proto::consent_service_server::ConsentService for Consent {
             .map_err(|_| Status::unavailable("the change could not be made; try again"))?
             .map_err(|error| failed(&error))?;
         Ok(Response::new(proto::SetConsentResponse {
-            record: Some(answers::record(record, &person.subject_id)),
+            record: Some(answers::record(record, &person.subject_id())),
         }))
     }
 
@@ -193,7 +200,7 @@ impl proto::consent_service_server::ConsentService for Consent {
         let policy = self.0.policies.current();
         Ok(Response::new(answers::consent(
             &policy,
-            &person.subject_id,
+            &person.subject_id(),
             place,
             self.known(&person, &records),
             records,
@@ -216,7 +223,7 @@ impl proto::consent_service_server::ConsentService for Consent {
         let mut records = self
             .0
             .ledger
-            .history(&person.tenant, &person.subject_id, after, size + 1)
+            .history(&person.tenant, &person.subjects, after, size + 1)
             .await
             .map_err(|error| failed(&error))?;
         let more = records.len() > size as usize;
@@ -225,7 +232,8 @@ impl proto::consent_service_server::ConsentService for Consent {
             Some(last) if more => format!("{}:{}", last.consent_version, last.consent_id),
             _ => String::new(),
         };
-        let records = records.into_iter().map(|record| answers::record(record, &person.subject_id)).collect();
+        let records =
+            records.into_iter().map(|record| answers::record(record, &person.subject_id())).collect();
         Ok(Response::new(proto::ListConsentHistoryResponse { records, next_page_token }))
     }
 
@@ -252,7 +260,7 @@ impl proto::consent_service_server::ConsentService for Consent {
             consent::Consent::Unknown
         };
         let policy = self.0.policies.current();
-        Ok(Response::new(answers::explanation(&policy, &person.subject_id, &consent, &facts, records)))
+        Ok(Response::new(answers::explanation(&policy, &person.subject_id(), &consent, &facts, records)))
     }
 
     async fn get_consent_receipt(
@@ -265,7 +273,7 @@ impl proto::consent_service_server::ConsentService for Consent {
         let mut records = self
             .0
             .ledger
-            .history(&person.tenant, &person.subject_id, None, MAX_PAGE + 1)
+            .history(&person.tenant, &person.subjects, None, MAX_PAGE + 1)
             .await
             .map_err(|error| failed(&error))?;
         let older_left_out = records.len() > MAX_PAGE as usize;
@@ -277,7 +285,7 @@ impl proto::consent_service_server::ConsentService for Consent {
             consent::ConsentScope::ALL.map(|scope| (scope, deciding_rule(&known, &policy, &facts, scope)));
         let receipt_json = receipt::receipt(&receipt::Facts {
             tenant: &person.tenant,
-            subject_id: person.subject_id,
+            subject_id: person.subject_id(),
             records: &records,
             older_left_out,
             rules,
@@ -298,12 +306,8 @@ impl Consent {
     /// A person's newest records, and where the person is: as asked, or else as the newest says.
     async fn current(&self, person: &Person, asked: &str) -> Result<(Vec<Record>, Jurisdiction), Status> {
         let asked = jurisdiction(asked)?;
-        let records = self
-            .0
-            .ledger
-            .current(&person.tenant, &person.subject_id)
-            .await
-            .map_err(|error| failed(&error))?;
+        let records =
+            self.0.ledger.current(&person.tenant, &person.subjects).await.map_err(|error| failed(&error))?;
         let place = if asked.is_unknown() { place_of(&records) } else { asked };
         Ok((records, place))
     }
@@ -313,7 +317,7 @@ impl Consent {
     /// What a person said: as the ledger has it, and a "no" that it did not take and that holds here.
     fn known(&self, person: &Person, records: &[Record]) -> Known {
         let mut known = Known::of_records(records);
-        let here = self.0.replica.known(&person.subject_id);
+        let here = self.0.replica.known(&person.subjects);
         for (in_ledger, here) in
             [(&mut known.first_party, here.first_party), (&mut known.affiliates, here.affiliates)]
         {

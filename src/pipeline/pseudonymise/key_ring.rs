@@ -30,15 +30,6 @@ pub enum RingError {
     /// There are too many.
     #[error("there are more than {MAX_KEYS} pseudonym keys: remove those under which nothing lies any more")]
     TooMany,
-    /// A collector was given several.
-    #[error(
-        "there are {count} pseudonym keys, and a collector takes one: with another key it would miss what was \
-         said under the others; leave only the key of the ledger, whose id is in `pseudonym_key_id`"
-    )]
-    Several {
-        /// How many.
-        count: usize,
-    },
 }
 
 /// At least one key and at most four, no two of them equal.
@@ -73,15 +64,23 @@ impl KeyRing {
         self.keys.iter().map(PseudonymKey::id)
     }
 
-    /// The one key of a ring of one.
-    ///
-    /// # Errors
-    /// When there are several.
-    pub fn into_only(mut self) -> Result<PseudonymKey, RingError> {
-        match (self.keys.len(), self.keys.pop()) {
-            (1, Some(key)) => Ok(key),
-            (count, _) => Err(RingError::Several { count }),
-        }
+    /// The key that new rows are stamped under.
+    #[must_use]
+    pub fn current(&self) -> &PseudonymKey {
+        // There is at least one.
+        &self.keys[0]
+    }
+
+    /// The keys that people are looked for under besides.
+    pub(super) fn older(&self) -> &[PseudonymKey] {
+        &self.keys[1..]
+    }
+}
+
+/// A ring of one.
+impl From<PseudonymKey> for KeyRing {
+    fn from(key: PseudonymKey) -> Self {
+        Self { keys: vec![key] }
     }
 }
 
@@ -102,20 +101,15 @@ mod tests {
         let keys = [key(), key(), key(), key()];
         let ring = KeyRing::from_text(&format!("\n{}\r\n \n", text_of(&keys))).unwrap();
         assert!(ring.ids().eq(keys.iter().map(PseudonymKey::id)));
+        assert_eq!((ring.current(), ring.older()), (&keys[0], &keys[1..]));
     }
 
     #[test]
     fn a_file_of_one_key_stays_good() {
         let key = key();
         for text in [key.to_text().to_string(), key.to_text().trim().to_owned()] {
-            assert_eq!(KeyRing::from_text(&text).unwrap().into_only().unwrap(), key);
+            assert_eq!(KeyRing::from_text(&text).unwrap(), KeyRing::from(key.clone()));
         }
-    }
-
-    #[test]
-    fn a_collector_takes_one_key_only() {
-        let ring = KeyRing::from_text(&text_of(&[key(), key()])).unwrap();
-        assert_eq!(ring.into_only().unwrap_err(), RingError::Several { count: 2 });
     }
 
     #[test]

@@ -11,7 +11,9 @@ fn key(hex: &str) -> PseudonymKey {
 }
 
 fn subject(hex: &str, tenant: &str, user: &str) -> String {
-    Pseudonymiser::new(&key(hex)).subject(&Tenant::new(tenant), RawUserId::new(user)).to_string()
+    let subjects = Pseudonymiser::new(&key(hex)).subjects(&Tenant::new(tenant), RawUserId::new(user));
+    assert_eq!(subjects.as_slice(), [subjects.current()]);
+    subjects.current().to_string()
 }
 
 #[test]
@@ -36,6 +38,23 @@ fn known_answers() {
 fn tenants_do_not_share_pseudonyms() {
     assert_ne!(subject(ONES, "ab", "c"), subject(ONES, "a", "bc"));
     assert_ne!(subject(ONES, "a", "c"), subject(ONES, "b", "c"));
+}
+
+#[test]
+fn a_person_has_a_pseudonym_under_each_key_in_the_order_of_the_ring() {
+    let (counting, ones) = (key(COUNTING), key(ONES));
+    for keys in [[&counting, &ones], [&ones, &counting]] {
+        let text: String = keys.iter().map(|key| key.to_text().to_string()).collect();
+        let pseudonymiser = Pseudonymiser::of_ring(&KeyRing::from_text(&text).unwrap());
+        assert_eq!(&**pseudonymiser.key_id(), keys[0].id());
+        assert!(pseudonymiser.key_ids().iter().map(|id| &**id).eq(keys.map(PseudonymKey::id)));
+        let (tenant, ann, ben) = (Tenant::new("acme"), RawUserId::new("ann"), RawUserId::new("ben"));
+        let subjects = pseudonymiser.subjects(&tenant, ann);
+        let of_each = keys.map(|key| Pseudonymiser::new(key).subjects(&tenant, ann).current());
+        assert_eq!(subjects.as_slice(), of_each);
+        assert_eq!(subjects.current(), of_each[0]);
+        assert!(pseudonymiser.subjects(&tenant, ben).iter().all(|other| !of_each.contains(other)));
+    }
 }
 
 #[test]

@@ -10,6 +10,11 @@ GRANT SELECT, INSERT ON assent.redaction_rules TO assent_collector;
 GRANT SELECT ON assent.redaction_rules_revoked TO assent_collector;
 GRANT SELECT, INSERT ON assent.pseudonym_keys TO assent_collector;
 GRANT SELECT ON assent.pseudonym_keys_retired TO assent_collector;
+GRANT SELECT, INSERT ON assent.erasures TO assent_collector;
+GRANT SELECT, INSERT ON assent.erasure_subjects TO assent_collector;
+GRANT SELECT, INSERT ON assent.erasure_steps TO assent_collector;
+GRANT SELECT, INSERT ON assent.erasure_rounds TO assent_collector;
+GRANT SELECT, INSERT ON assent.collectors TO assent_collector;
 GRANT SELECT ON assent.schema_migrations TO assent_collector;
 GRANT SELECT ON system.merge_tree_settings TO assent_collector;
 GRANT SELECT ON system.replicated_merge_tree_settings TO assent_collector;
@@ -30,6 +35,14 @@ GRANT SELECT ON assent.training_affiliates TO assent_ml_affiliates;
 
 CREATE ROLE IF NOT EXISTS assent_privacy;
 GRANT SELECT ON assent.* TO assent_privacy;
+
+CREATE ROLE IF NOT EXISTS assent_eraser;
+GRANT SELECT ON assent.* TO assent_eraser;
+GRANT ALTER DELETE ON assent.* TO assent_eraser;
+GRANT SELECT ON system.tables TO assent_eraser;
+GRANT SELECT ON system.columns TO assent_eraser;
+GRANT SELECT ON system.mutations TO assent_eraser;
+GRANT SELECT ON system.parts TO assent_eraser;
 
 -- Readers may change no settings but those that say how an answer is computed and written.
 CREATE SETTINGS PROFILE IF NOT EXISTS assent_reader SETTINGS

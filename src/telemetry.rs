@@ -46,6 +46,12 @@ const REDACTIONS: &str = "assent_redactions_total";
 const ROWS_DELIVERED: &str = "assent_rows_delivered_total";
 /// Rows whose scope shrank between receipt and seal.
 const ROWS_NARROWED: &str = "assent_rows_sealed_narrower_total";
+/// Rows of people who were erased, dropped instead of delivered.
+const ROWS_ERASED: &str = "assent_rows_erased_before_delivery_total";
+/// Erasures that are not completed, as the collector sees that carried them out last.
+const ERASURES_OPEN: &str = "assent_erasures_open";
+/// The age of the oldest of them, in seconds.
+const ERASURE_OLDEST: &str = "assent_erasure_oldest_open_seconds";
 /// Rows put into quarantine.
 const ROWS_QUARANTINED: &str = "assent_rows_quarantined_total";
 /// Inserts by outcome.
@@ -345,6 +351,17 @@ pub fn occupied(in_flight_bytes: u64, undelivered_bytes: &[(&str, u64)]) {
 pub fn delivered(rows: u64, narrowed: u64) {
     counter!(ROWS_DELIVERED).increment(rows);
     counter!(ROWS_NARROWED).increment(narrowed);
+}
+
+/// Records rows that were dropped since their author was erased.
+pub fn erased_from_spool(rows: u64) {
+    counter!(ROWS_ERASED).increment(rows);
+}
+
+/// Sets how many erasures are not completed, and how old the oldest of them is.
+pub fn erasures_open(open: u64, oldest: Duration) {
+    gauge!(ERASURES_OPEN).set(open as f64);
+    gauge!(ERASURE_OLDEST).set(oldest.as_secs_f64());
 }
 
 /// An insert that is under way until this is dropped.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 mod read;
 
-pub use read::{RowSummary, describe_rows};
+pub use read::{RowSummary, Stamped, describe_rows, find_rows};
 
 use super::native::{Column, CountMap, LowCardinality, Plain, put_string, put_varint, uuid_bytes};
 use crate::event::{Payload, Redacted};

@@ -26,7 +26,7 @@ macro_rules! migrations {
     };
 }
 
-const MIGRATIONS: [Migration; 9] = migrations![
+const MIGRATIONS: [Migration; 10] = migrations![
     "0001_events",
     "0002_consent",
     "0003_records",
@@ -35,7 +35,8 @@ const MIGRATIONS: [Migration; 9] = migrations![
     "0006_consent_evidence",
     "0007_compact_parts",
     "0008_redaction_rules",
-    "0009_pseudonym_keys"
+    "0009_pseudonym_keys",
+    "0012_erasure"
 ];
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations

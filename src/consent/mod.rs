@@ -23,7 +23,7 @@ pub mod vocabulary;
 pub use decision::{Consent, Decision, Known, Rule, ScopeConsent, decide, decide_scope, seal};
 pub use ledger::{Change, ClientInfo, Ledger, LedgerError, Record};
 pub use policy::{Policy, PolicyError, PolicySet, PolicyStore};
-pub use replica::{MAX_LEDGER_TIMEOUT, OVERLAP, Replica, ReplicaOptions};
+pub use replica::{Erased, MAX_LEDGER_TIMEOUT, OVERLAP, Replica, ReplicaOptions};
 pub use terms::TermsVersion;
 pub use view::StampingView;
 pub use vocabulary::{ConsentScope, ConsentState, EligibilityReason, Source, TrainingScope};

@@ -41,6 +41,7 @@ use crate::{
 };
 
 mod apply;
+mod erased;
 mod held;
 pub(super) mod keys;
 mod map;
@@ -50,6 +51,7 @@ mod tail;
 mod terms;
 
 use apply::Applier;
+pub use erased::Erased;
 use held::Held;
 use keys::Keys;
 use map::SubjectMap;
@@ -104,6 +106,7 @@ struct Inner {
     watermark: watch::Sender<Option<Instant>>,
     wanted: Notify,
     held: Mutex<Vec<Held>>,
+    erased: Erased,
 }
 
 /// The view. Clones share it.
@@ -128,6 +131,7 @@ impl Replica {
             watermark: watch::Sender::new(None),
             wanted: Notify::new(),
             held: Mutex::default(),
+            erased: Erased::default(),
         }))
     }
 
@@ -332,6 +336,12 @@ impl Replica {
     #[must_use]
     pub fn consent(&self, subjects: &Subjects) -> Consent {
         if self.is_fresh() { Consent::Known(self.known(subjects)) } else { Consent::Unknown }
+    }
+
+    /// Who was erased, of whom rows may still come.
+    #[must_use]
+    pub fn erased(&self) -> &Erased {
+        &self.0.erased
     }
 
     /// The second decision on a row that was eligible at receipt. The caller has waited until the

@@ -15,7 +15,7 @@ use crate::{
         compressed::{self, CompressedError},
         native::{join, take_rows},
     },
-    consent::{Decision, EligibilityReason, TrainingScope},
+    consent::{Decision, EligibilityReason, Erased, TrainingScope},
     spool::{Position, Reader},
 };
 
@@ -92,8 +92,33 @@ impl Batch {
         narrowed
     }
 
+    /// The rows that are to go since their author was erased, as ranges in order. Everything is decompressed for it.
+    ///
+    /// # Errors
+    /// A block is not what was written.
+    pub(super) fn erased(&self, erased: &Erased) -> Result<Vec<RowRange>, BodyError> {
+        let mut found: Vec<RowRange> = Vec::new();
+        let mut first_row = 0;
+        for block in &self.blocks {
+            let native = block.native(&block.scopes, &block.reasons, 0)?;
+            let of_block = columns::find_rows(&native, |(subject, version)| {
+                let taken = erased.takes(subject, *version);
+                if taken {
+                    erased.count_dropped(subject, 1);
+                }
+                taken
+            })?;
+            found.extend(of_block.into_iter().map(|rows| RowRange {
+                start: first_row + rows.start,
+                end: first_row + rows.end,
+            }));
+            first_row += block.rows;
+        }
+        Ok(found)
+    }
+
     /// The body of an insert of some of the rows of the plan that describes this batch: its blocks,
-    /// one after the other, sealed. The same rows always give the same bytes.
+    /// one after the other, sealed, without the rows that the plan leaves out. The same rows always give the same bytes.
     ///
     /// A block that is wanted as a whole gets its head and is else sent as it lies in the spool, if it is not a
     /// small one among others.
@@ -117,13 +142,15 @@ impl Batch {
                 (scopes[row], reasons[row]) = (scope as u8, reason as u8);
             }
             let sealed = Sealed { block, scopes, reasons };
-            let wanted = rows.start.max(first_row)..rows.end.min(end_row);
-            if wanted == (first_row..end_row) {
+            let start = rows.start.max(first_row);
+            let of_block = plan.left_of(RowRange { start, end: rows.end.min(end_row).max(start) });
+            if matches!(&of_block[..], [all] if all.len() == block.rows) {
                 pieces.push(sealed);
-            } else if !wanted.is_empty() {
+            } else if !of_block.is_empty() {
                 pieces.flush();
-                let of_block = wanted.start - first_row..wanted.end - first_row;
-                let part = take_rows(&sealed.native(plan.sealed_at)?, std::slice::from_ref(&of_block))?;
+                let of_block: Vec<_> =
+                    of_block.iter().map(|it| it.start - first_row..it.end - first_row).collect();
+                let part = take_rows(&sealed.native(plan.sealed_at)?, &of_block)?;
                 pieces.pieces.push(compressed::compress(&part).into());
             }
             first_row = end_row;

@@ -8,6 +8,7 @@ use std::{
 use super::{backoff::Backoff, body::Body, pace::Pace, proof, split::RowRange};
 use crate::{
     clickhouse::{Client, Error, ErrorClass, columns},
+    consent::Replica,
     telemetry,
 };
 
@@ -35,6 +36,8 @@ pub(super) struct Insert {
     pub(super) body: Body,
     /// A try before this may have left the token with ClickHouse.
     pub(super) repeated: bool,
+    /// Knows whose rows are not missed.
+    pub(super) replica: Replica,
 }
 
 /// How it ended.
@@ -152,10 +155,10 @@ impl Insert {
     async fn missing(&self, client: &Client) -> Result<Option<Body>, Error> {
         // Of blocks that cannot be read any more nothing can be said, so all of them are missing.
         let Ok(native) = self.body.read().await else { return Ok(Some(self.body.clone())) };
-        Ok(match proof::missing(client, TABLE, &native).await? {
-            None => None,
-            Some(missing) => Some(Body::compress(missing).await),
-        })
+        let Some(missing) = proof::missing(client, TABLE, &native).await? else { return Ok(None) };
+        // Rows of somebody who was erased after this was planned may have been removed since: they stay away.
+        let left = proof::without_erased(&missing, self.replica.erased()).unwrap_or(missing);
+        Ok(if left.is_empty() { None } else { Some(Body::compress(left).await) })
     }
 }
 

@@ -50,6 +50,7 @@ mod pace;
 mod proof;
 pub mod quarantine;
 mod run;
+mod search;
 pub mod seal;
 pub mod split;
 pub mod state;
@@ -168,6 +169,8 @@ pub struct Delivery {
     under_way: HashSet<u64>,
     /// Where those plans start that were found on the disk and not begun again yet.
     inherited: HashSet<u64>,
+    /// How far rows of the erased are looked for.
+    search: search::Search,
     pace: Arc<pace::Pace>,
     replica: Replica,
     policies: Arc<PolicyStore>,

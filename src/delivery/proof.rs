@@ -20,7 +20,7 @@ use crate::{
         columns::{self, RowSummary},
         native::{BlockError, BlockView, take_rows},
     },
-    consent::TrainingScope,
+    consent::{Erased, TrainingScope},
 };
 
 /// Ids that one query looks for. The text of a query may have 256 KiB, and an id takes 40 bytes.
@@ -118,6 +118,27 @@ fn without(
         (blocks, rows) = (rest, others);
     }
     Ok(missing)
+}
+
+/// The rows of some blocks whose author was not erased since, as blocks; no bytes if there are none.
+///
+/// # Errors
+/// The bytes are not blocks of rows of `events`.
+pub(super) fn without_erased(mut blocks: &[u8], erased: &Erased) -> Result<Vec<u8>, BlockError> {
+    let mut left = Vec::new();
+    while !blocks.is_empty() {
+        let (view, rest) = BlockView::parse_first(blocks)?;
+        let block = &blocks[..blocks.len() - rest.len()];
+        let wanted =
+            columns::find_rows(block, |(subject, version)| !erased.takes(subject, *version))?;
+        if matches!(&wanted[..], [all] if *all == (0..view.rows)) {
+            left.extend_from_slice(block);
+        } else if !wanted.is_empty() {
+            left.extend(take_rows(block, &wanted)?);
+        }
+        blocks = rest;
+    }
+    Ok(left)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use super::{
     insert::{Insert, Outcome},
     pace::Pace,
     quarantine::{self, RefusedRows},
+    search::Search,
     split::{Refused, RowRange, Split},
     state::{Narrowed, Plan, Progress},
 };
@@ -75,6 +76,7 @@ impl Delivery {
             cursor,
             horizon,
             under_way: HashSet::new(),
+            search: Search::default(),
             finished: CancellationToken::new(),
         })
     }
@@ -157,6 +159,7 @@ impl Delivery {
     /// Plans the next insert; none if only damage comes next.
     async fn begin_next(&mut self, sealable: Position) -> Result<Option<Insert>, DeliveryError> {
         let limits = Limits { max_rows: self.options.max_rows, max_bytes: self.options.max_bytes };
+        self.search.note(self.replica.erased(), &self.reader);
         let batch = self.read(self.planned, sealable, limits).await?;
         if batch.is_empty() {
             // The reader has put it into quarantine.
@@ -164,9 +167,9 @@ impl Delivery {
             self.move_cursor();
             return Ok(None);
         }
-        let plan = self.plan(&batch, batch.end.0);
+        let (batch, mut plan) = self.plan(batch, None).await?;
         self.planned = batch.end;
-        let insert = self.insert(batch, &plan, false).await?;
+        let insert = self.insert(batch, &mut plan, false).await?;
         self.state.plans.push(plan);
         Ok(insert)
     }
@@ -174,7 +177,7 @@ impl Delivery {
     /// Repeats an insert, or goes on with one that was refused.
     async fn begin_again(&mut self, at: usize) -> Result<Option<Insert>, DeliveryError> {
         let mut plan = self.state.plans[at].clone();
-        let batch = self.read(Position(plan.start), Position(plan.end), Limits::NONE).await?;
+        let mut batch = self.read(Position(plan.start), Position(plan.end), Limits::NONE).await?;
         if batch.end.0 > plan.end {
             return Err(DeliveryError::PlanMismatch { start: plan.start, end: plan.end });
         }
@@ -194,10 +197,11 @@ impl Delivery {
                 "rows of an insert that was under way are damaged; the rest of it is delivered"
             );
             self.horizon.wait_for_watermark(Instant::now()).await;
-            plan = self.plan(&batch, plan.end);
+            self.search.note(self.replica.erased(), &self.reader);
+            (batch, plan) = self.plan(batch, Some(plan.end)).await?;
         }
         let repeated = self.inherited.remove(&plan.start);
-        let insert = self.insert(batch, &plan, repeated).await?;
+        let insert = self.insert(batch, &mut plan, repeated).await?;
         self.state.plans[at] = plan;
         self.move_cursor();
         Ok(insert)
@@ -208,16 +212,29 @@ impl Delivery {
         spawn_blocking(move || Batch::read(&reader, start, until, limits)).await?
     }
 
-    /// Seals a batch.
-    fn plan(&self, batch: &Batch, end: u64) -> Plan {
+    /// Seals a batch, up to where it ends unless told otherwise.
+    async fn plan(&self, batch: Batch, end: Option<u64>) -> Result<(Batch, Plan), DeliveryError> {
+        let (start, end, rows) = (batch.start.0, end.unwrap_or(batch.end.0), batch.rows);
+        let (batch, erased) = if self.search.covers(batch.start) {
+            let replica = self.replica.clone();
+            let searched = spawn_blocking(move || batch.erased(replica.erased()).map(|found| (batch, found)));
+            searched.await?.map_err(|source| DeliveryError::Block { start, end, source })?
+        } else {
+            (batch, Vec::new())
+        };
+        let dropped: u32 = erased.iter().map(|it| it.len()).sum();
+        if dropped > 0 {
+            telemetry::erased_from_spool(u64::from(dropped));
+            tracing::info!(rows = dropped, of = rows, "rows of people who were erased are dropped");
+        }
         let policies = self.policies.versions();
         let now = Micros::now();
         let narrowed: Vec<Narrowed> = batch.seal(|record| {
             let policy = policies.at(record.received_at.unwrap_or(now));
             self.replica.decide_for_seal(policy, record)
         });
-        let (start, rows) = (batch.start.0, batch.rows);
-        Plan { start, end, rows, sealed_at: now.0, narrowed, progress: Progress::Whole }
+        let plan = Plan { start, end, rows, sealed_at: now.0, narrowed, erased, progress: Progress::Whole };
+        Ok((batch, plan))
     }
 
     /// What to insert of a plan next; none when it is done. `repeated` says that it may have been
@@ -225,16 +242,23 @@ impl Delivery {
     async fn insert(
         &self,
         batch: Batch,
-        plan: &Plan,
+        plan: &mut Plan,
         repeated: bool,
     ) -> Result<Option<Insert>, DeliveryError> {
-        let Some(rows) = plan.current() else { return Ok(None) };
+        let rows = loop {
+            let Some(rows) = plan.current() else { return Ok(None) };
+            if !plan.left_of(rows).is_empty() {
+                break rows;
+            }
+            plan.settled();
+        };
         let (start, end, of_plan) = (plan.start, plan.end, plan.clone());
         let body = spawn_blocking(move || batch.body(&of_plan, rows))
             .await?
             .map_err(|source| DeliveryError::Block { start, end, source })?;
         let token = plan.token(self.reader.spool_id(), rows);
-        Ok(Some(Insert { plan: plan.start, rows, token, body, repeated }))
+        let replica = self.replica.clone();
+        Ok(Some(Insert { plan: plan.start, rows, token, body, repeated, replica }))
     }
 
     /// Takes note of how an insert ended.
@@ -247,8 +271,9 @@ impl Delivery {
             Outcome::Confirmed => {
                 let plan = &mut self.state.plans[at];
                 let narrowed = plan.narrowed.iter().filter(|it| insert.rows.contains(it.0)).count();
-                telemetry::delivered(u64::from(insert.rows.len()), narrowed as u64);
-                tracing::debug!(rows = insert.rows.len(), narrowed, token = insert.token, "inserted");
+                let rows: u32 = plan.left_of(insert.rows).iter().map(|it| it.len()).sum();
+                telemetry::delivered(u64::from(rows), narrowed as u64);
+                tracing::debug!(rows, narrowed, token = insert.token, "inserted");
                 plan.settled();
             }
             Outcome::Refused(error) => self.refused(at, &insert, &error).await?,
@@ -271,7 +296,8 @@ impl Delivery {
         };
         if put_aside {
             let (start, end) = (plan.start, plan.end);
-            self.put_aside(start, end, insert, error).await?;
+            let rows = self.state.plans[at].left_of(insert.rows).iter().map(|it| it.len()).sum();
+            self.put_aside(start, end, rows, insert, error).await?;
             self.state.plans[at].settled();
         }
         Ok(())
@@ -281,11 +307,12 @@ impl Delivery {
         &self,
         start: u64,
         end: u64,
+        rows: u32,
         insert: &Insert,
         error: &Error,
     ) -> Result<(), DeliveryError> {
         let dir = self.options.quarantine_dir.clone();
-        let rows = insert.rows;
+        let range = insert.rows;
         let mut backoff = Backoff::new(FIRST_PAUSE_WHEN_FULL, LONGEST_PAUSE_WHEN_FULL);
         // In quarantine they lie as they are without compression, so that anything can read them.
         let body: Arc<[u8]> = insert
@@ -296,7 +323,7 @@ impl Delivery {
             .into();
         let kept = loop {
             let (into, body, reserve) = (dir.clone(), Arc::clone(&body), self.reserve.clone());
-            let refused = RefusedRows::new(self.reader.spool_id(), start, end, rows, error);
+            let refused = RefusedRows::new(self.reader.spool_id(), start, end, range, rows, error);
             match spawn_blocking(move || quarantine::keep(&into, Some(&reserve), &refused, &body)).await? {
                 Ok(kept) => break kept,
                 Err(error) if spool::is_out_of_space(&error) => {
@@ -305,10 +332,10 @@ impl Delivery {
                 Err(source) => return Err(DeliveryError::Quarantine { path: dir, source }),
             }
         };
-        telemetry::quarantined(u64::from(rows.len()));
+        telemetry::quarantined(u64::from(rows));
         tracing::error!(
             %error,
-            rows = rows.len(),
+            rows,
             file = %kept.display(),
             "ClickHouse refused rows for good; they are in quarantine, see `assent spool quarantine list`"
         );

@@ -51,6 +51,9 @@ pub struct Plan {
     pub sealed_at: i64,
     /// The rows whose scope the seal narrowed, counted from the first row of the plan.
     pub narrowed: Vec<Narrowed>,
+    /// Rows that are not inserted, since the person was erased whose they are. They count among `rows`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<RowRange>,
     /// What has come of it.
     #[serde(default)]
     pub progress: Progress,
@@ -82,6 +85,20 @@ impl Plan {
             Progress::Split(split) => split.current(),
             Progress::Done => None,
         }
+    }
+
+    /// Of some of its rows those that are inserted, as ranges in order.
+    #[must_use]
+    pub fn left_of(&self, rows: RowRange) -> Vec<RowRange> {
+        let mut left = Vec::new();
+        let mut start = rows.start;
+        for erased in self.erased.iter().filter(|it| it.end > rows.start && it.start < rows.end) {
+            left.push(RowRange { start, end: erased.start.max(start) });
+            start = erased.end;
+        }
+        left.push(RowRange { start, end: rows.end });
+        left.retain(|it| !it.is_empty());
+        left
     }
 
     /// All of its rows.
@@ -270,6 +287,10 @@ impl State {
             if plan.narrowed.iter().any(|it| plan.rows > 0 && it.0 >= plan.rows) {
                 return Err("a plan narrows a row that it does not have");
             }
+            let in_order = plan.erased.is_sorted_by(|a, b| a.end <= b.start);
+            if !in_order || plan.erased.iter().any(|it| it.is_empty() || it.end > plan.rows) {
+                return Err("a plan leaves rows out that it does not have");
+            }
             if let Progress::Split(split) = &plan.progress
                 && !split.is_of(plan.rows)
             {
@@ -292,6 +313,7 @@ mod tests {
             rows: 10,
             sealed_at: 7,
             narrowed: vec![Narrowed(3, 0, 7)],
+            erased: Vec::new(),
             progress: Progress::Whole,
         }
     }
@@ -347,19 +369,35 @@ mod tests {
         }
         std::fs::write(&file.path, r#"{"version":3}"#).unwrap();
         assert!(matches!(file.load(), Err(StateError::Version { version: 3, .. })));
-        let wrong: [fn(&mut State); 5] = [
-            |state| state.cursor = 101,
-            |state| state.plans[0].end = 100,
-            |state| state.plans[1].start = 249,
-            |state| state.plans[0].narrowed[0].0 = 10,
-            |state| state.plans[2].rows = 9,
+        let rows: Rows = |start, end| RowRange { start, end };
+        let wrong: [fn(&mut State, Rows); 5 + 2] = [
+            |state, rows| state.plans[0].erased = vec![rows(9, 11)],
+            |state, rows| state.plans[0].erased = vec![rows(4, 6), rows(5, 7)],
+            |state, _| state.cursor = 101,
+            |state, _| state.plans[0].end = 100,
+            |state, _| state.plans[1].start = 249,
+            |state, _| state.plans[0].narrowed[0].0 = 10,
+            |state, _| state.plans[2].rows = 9,
         ];
         for change in wrong {
             let mut state = planned();
-            change(&mut state);
+            change(&mut state, rows);
             file.store(&state).unwrap();
             assert!(matches!(file.load(), Err(StateError::Damaged { .. })), "{state:?}");
         }
+    }
+
+    type Rows = fn(u32, u32) -> RowRange;
+
+    #[test]
+    fn rows_of_the_erased_are_left_out_of_every_part() {
+        let rows = |start, end| RowRange { start, end };
+        let plan = Plan { erased: vec![rows(0, 2), rows(4, 5), rows(8, 10)], ..plan(0, 1) };
+        assert_eq!(plan.left_of(plan.all()), [rows(2, 4), rows(5, 8)]);
+        assert_eq!(plan.left_of(rows(1, 5)), [rows(2, 4)]);
+        assert_eq!(plan.left_of(rows(3, 6)), [rows(3, 4), rows(5, 6)]);
+        assert_eq!(plan.left_of(rows(8, 10)), []);
+        assert_eq!(Plan { erased: Vec::new(), ..plan }.left_of(rows(1, 5)), [rows(1, 5)]);
     }
 
     #[test]

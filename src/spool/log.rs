@@ -84,7 +84,8 @@ impl Log {
 
     fn try_append(&mut self, payload: &[u8], frame_bytes: u64) -> Result<(), LogError> {
         self.make_room(frame_bytes)?;
-        if self.has_frames() && self.active.len + frame_bytes > self.segment_bytes {
+        let full = self.active.len + frame_bytes > self.segment_bytes;
+        if self.has_frames() && (self.store.take_new_segment_asked() || full) {
             self.rotate(Room::BesideReserve)?;
         }
         let header = Header::of(self.active.end(), self.next_seq, payload);

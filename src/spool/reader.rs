@@ -196,6 +196,18 @@ impl Reader {
         Ok(freed)
     }
 
+    /// Has the next append begin a new segment, so that the files of what is there now can go as soon as all of it is
+    /// released, and not only when the segment is full.
+    pub fn ask_for_new_segment(&self) {
+        self.store.ask_for_new_segment();
+    }
+
+    /// Nothing that was written before it is on the disk any more, the quarantine left aside.
+    #[must_use]
+    pub fn oldest(&self) -> Position {
+        self.store.oldest()
+    }
+
     /// Waits until the writer has done all that it has to do now, or has ended.
     #[cfg(test)]
     pub(super) fn wait_until_writer_rests(&self) {

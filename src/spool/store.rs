@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -87,6 +87,8 @@ pub(super) struct Store {
     durable: watch::Sender<Position>,
     /// What the writer last had no room for, 0 when it had.
     lacking_bytes: AtomicU64,
+    /// The next append begins a segment.
+    new_segment_asked: AtomicBool,
     /// Nobody else may write or remove while anyone here can.
     _lock: Box<dyn Held>,
 }
@@ -111,6 +113,7 @@ impl Store {
             removing: Mutex::new(()),
             durable: watch::Sender::new(durable_end),
             lacking_bytes: AtomicU64::new(0),
+            new_segment_asked: AtomicBool::new(false),
             _lock: lock,
         }
     }
@@ -153,6 +156,21 @@ impl Store {
 
     pub(super) fn bytes(&self) -> u64 {
         guard(&self.state).bytes()
+    }
+
+    /// Where the oldest segment that is there begins.
+    pub(super) fn oldest(&self) -> Position {
+        guard(&self.state).segments.front().map_or_else(|| self.durable_end(), |it| it.base)
+    }
+
+    /// Has the next append begin a segment, however short the active one is.
+    pub(super) fn ask_for_new_segment(&self) {
+        self.new_segment_asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked for a new segment; asked once, it is answered once.
+    pub(super) fn take_new_segment_asked(&self) -> bool {
+        self.new_segment_asked.swap(false, Ordering::Relaxed)
     }
 
     /// Whether `more` bytes fit below the limit, once what is released is removed.

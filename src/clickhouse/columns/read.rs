@@ -1,6 +1,6 @@
 //! What can be read from a block that lies in the spool or in quarantine.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use uuid::Uuid;
 
@@ -8,7 +8,7 @@ use super::uuid_bytes;
 use crate::{
     clickhouse::native::{BlockError, BlockView},
     consent::TrainingScope,
-    event::{EventType, Micros},
+    event::{EventType, Micros, SubjectId},
 };
 
 /// What may be shown of a row: whose product it came from, when, and what kind of event it is. Neither
@@ -65,4 +65,38 @@ pub fn describe_rows(blocks: &[u8]) -> Result<Vec<RowSummary>, BlockError> {
         }));
     }
     Ok(summaries)
+}
+
+/// Whose row it is, and the newest change of that person that its stamp took into account.
+pub type Stamped = (SubjectId, u32);
+
+/// Which rows of some blocks, strung together as in an insert and numbered from 0, are such ones: ranges in order.
+/// `is_one` is asked about each row once.
+///
+/// # Errors
+/// The bytes are not blocks of rows of `events`, or one has a type that is not known here.
+pub fn find_rows(
+    blocks: &[u8],
+    mut is_one: impl FnMut(&Stamped) -> bool,
+) -> Result<Vec<Range<u32>>, BlockError> {
+    let mut found: Vec<Range<u32>> = Vec::new();
+    let mut rest = blocks;
+    let mut row = 0;
+    while !rest.is_empty() {
+        let (view, after) = BlockView::parse_first(rest)?;
+        rest = after;
+        let subjects = view.fixed::<16>("subject_id")?.values;
+        let versions = view.fixed::<4>("consent_version")?.values;
+        for (subject, version) in subjects.iter().zip(versions) {
+            let stamped = (SubjectId::from_bytes(uuid_bytes(*subject)), u32::from_le_bytes(*version));
+            if is_one(&stamped) {
+                match found.last_mut() {
+                    Some(last) if last.end == row => last.end += 1,
+                    _ => found.push(row..row + 1),
+                }
+            }
+            row += 1;
+        }
+    }
+    Ok(found)
 }

@@ -20,11 +20,12 @@ use std::{
 use super::ports::Ports;
 
 /// Example users for trying the roles out: no password, loopback only.
-const EXAMPLE_USERS: [(&str, &str); 4] = [
+const EXAMPLE_USERS: [(&str, &str); 5] = [
     ("analyst", "assent_analyst"),
     ("ml_first_party", "assent_ml_first_party"),
     ("ml_affiliates", "assent_ml_affiliates"),
     ("privacy", "assent_privacy"),
+    ("eraser", "assent_eraser"),
 ];
 const EXAMPLE_USERS_FILE: &str = "example-users.xml";
 const LOOPBACK_ONLY: &str = "<networks><ip>127.0.0.1</ip><ip>::1</ip></networks>";

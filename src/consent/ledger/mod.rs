@@ -33,7 +33,7 @@ use crate::{
 mod record;
 
 use super::replica::keys::array_param;
-use record::{COLUMNS, NEWEST_FIRST, NewRow, ONE_CHANGE, Row, SELECT};
+use record::{COLUMNS, NEWEST_FIRST, NewRow, ONE_CHANGE, Row, SAID, SELECT};
 pub use record::{Change, ClientInfo, Record};
 
 /// Changes of one subject go one after the other; of so many stripes at once. A ledger that is slow to
@@ -341,12 +341,12 @@ impl Ledger {
         Ok(rows.into_iter().next().unwrap_or_default())
     }
 
-    /// The newest record of each scope.
+    /// The newest record of each scope. An erasure is none.
     ///
     /// # Errors
     /// The ledger cannot be read.
     pub async fn current(&self, tenant: &Tenant, subjects: &Subjects) -> Result<Vec<Record>, LedgerError> {
-        let sql = format!("{SELECT} ORDER BY {NEWEST_FIRST} LIMIT 1 BY c.scope");
+        let sql = format!("{SELECT}{SAID} ORDER BY {NEWEST_FIRST} LIMIT 1 BY c.scope");
         let mut records = self.select(&sql, tenant, subjects, &[]).await?;
         records.sort_by_key(|record| record.scope);
         Ok(records)
@@ -371,7 +371,7 @@ impl Ledger {
         let newest_first = "c.consent_version DESC, c.consent_id DESC";
         // What is one change is found out before the page begins: its rows may have several ids.
         let mut sql = format!(
-            "SELECT * FROM ({SELECT} ORDER BY {newest_first}, c.recorded_at LIMIT 1 BY {ONE_CHANGE}) AS c"
+            "SELECT * FROM ({SELECT}{SAID} ORDER BY {newest_first}, c.recorded_at LIMIT 1 BY {ONE_CHANGE}) AS c"
         );
         if after.is_some() {
             sql.push_str(" WHERE (c.consent_version, toUUID(c.consent_id)) < ({version:UInt32}, {id:UUID})");

@@ -26,6 +26,8 @@ pub(super) const SELECT: &str =
         toString(platform) AS platform, toUnixTimestamp64Micro(recorded_at) AS recorded_at_us
     FROM consent_changes AS c
     WHERE c.tenant = {tenant:String} AND c.subject_id IN {subjects:Array(UUID)}";
+/// And not what an erasure left in their place, which is no change that anybody made.
+pub(super) const SAID: &str = " AND NOT (c.state = 'unset' AND c.source = 'policy_default')";
 /// What rows have in common that are of one change: those under the pseudonyms of a person, and those of one
 /// request that two collectors took at once. Rows from before there were request ids have none.
 pub(super) const ONE_CHANGE: &str = "c.consent_version, c.scope, if(c.request_id = toUUID('00000000-0000-0000-0000-000000000000'), c.consent_id, \

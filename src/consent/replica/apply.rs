@@ -6,7 +6,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{
-    Replica, merge,
+    Replica,
+    erased::ERASED,
+    merge,
     rows::{self, Row, Rows},
     said::Said,
 };
@@ -85,6 +87,9 @@ impl Applier {
         }
         if row.terms != self.terms.0 {
             self.terms = (row.terms.to_owned(), self.replica.0.terms.index_of(row.terms));
+        }
+        if (row.state, row.source) == ERASED {
+            self.replica.0.erased.learn(row.subject_id, row.version);
         }
         let said = Said::new(row.version, row.state, row.source, self.terms.1);
         match row.scope {

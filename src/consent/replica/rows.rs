@@ -127,7 +127,8 @@ impl<'a> Row<'a> {
             scope,
             // Whatever may have been allowed there: that it was not more can only be guessed.
             state: if scope.is_some() { state.unwrap_or(ConsentState::Denied) } else { ConsentState::Denied },
-            source: source.unwrap_or_default(),
+            // Not what an erasure has, whatever it is.
+            source: source.unwrap_or(Source::UserSetting),
             version: u32::from_le_bytes(array(&fixed[19..])),
             terms,
             missing_key_id,

@@ -48,7 +48,8 @@ fn plan(batch: &Batch) -> Plan {
             Decision { training_scope: record.training_scope, ..Decision::none(record.reason) }
         }
     });
-    Plan { start: 0, end: 1, rows: batch.rows, sealed_at: SEALED, narrowed, progress: Progress::Whole }
+    let erased = Vec::new();
+    Plan { start: 0, end: 1, rows: batch.rows, sealed_at: SEALED, narrowed, erased, progress: Progress::Whole }
 }
 
 /// What the rows are to be in ClickHouse, as the events say it.

@@ -57,13 +57,20 @@ pub struct RefusedRows {
 }
 
 impl RefusedRows {
-    pub(super) fn new(spool_id: Uuid, start: u64, end: u64, range: RowRange, error: &Error) -> Self {
+    pub(super) fn new(
+        spool_id: Uuid,
+        start: u64,
+        end: u64,
+        range: RowRange,
+        rows: u32,
+        error: &Error,
+    ) -> Self {
         Self {
             spool_id: Some(spool_id),
             start,
             end,
             range: Some(range),
-            rows: range.len(),
+            rows,
             table: super::insert::TABLE.to_owned(),
             columns: columns::INSERT_COLUMNS.to_owned(),
             clickhouse_code: error.code(),
@@ -219,7 +226,7 @@ mod tests {
 
     fn refused(range: RowRange) -> RefusedRows {
         let error = Error::Server { code: 469, message: "no".to_owned() };
-        RefusedRows::new(Uuid::nil(), 100, 250, range, &error)
+        RefusedRows::new(Uuid::nil(), 100, 250, range, range.len(), &error)
     }
 
     #[test]

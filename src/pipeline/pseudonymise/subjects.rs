@@ -24,6 +24,15 @@ impl Subjects {
         }
     }
 
+    /// Those that were recorded of a person, at most as many as a ring has keys; none if there are none.
+    #[must_use]
+    pub fn of_ids(ids: &[SubjectId]) -> Option<Self> {
+        let (first, others) = ids.split_first()?;
+        let mut subjects = Self::from(*first);
+        others.iter().for_each(|id| subjects.push(*id));
+        Some(subjects)
+    }
+
     /// The one under the current key, which new rows carry.
     #[must_use]
     pub const fn current(&self) -> SubjectId {

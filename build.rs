@@ -8,7 +8,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=schemas");
     println!("cargo::rerun-if-changed=policies");
-    let files = ["proto/assent/v1/collector.proto", "proto/assent/v1/consent.proto"];
+    let files =
+        ["proto/assent/v1/collector.proto", "proto/assent/v1/consent.proto", "proto/assent/v1/privacy.proto"];
     let descriptors = protox::compile(files, ["proto"])?;
     // `compile_fds` does not write the descriptor set that server reflection serves.
     let out = PathBuf::from(env::var("OUT_DIR")?).join("assent_descriptor.bin");

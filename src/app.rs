@@ -39,9 +39,11 @@ use crate::{
         arrival::Gate,
         collector::Collector,
         consent::{self, Consent},
+        privacy::{self, Privacy},
         server::Health,
     },
     pipeline::{Credentials, Pipeline, PseudonymKey, Pseudonymiser, Redactor, TenantRules},
+    privacy::erasure::{Carrier, Erasures, Spools},
     redaction::Hasher,
     rulebook::{RulesArchive, RulesRecorder},
     spool, telemetry,
@@ -215,6 +217,23 @@ impl App {
             stop_ingress.clone(),
             config.ingress.max_connection_age.map(|age| age.0),
         );
+        let eraser = Client::new(&config.eraser_options())?;
+        let erasures =
+            Arc::new(Erasures::new(client.clone(), eraser.clone(), Arc::clone(&ledger), &collector_id));
+        let privacy = Privacy::new(privacy::Parts {
+            credentials: Arc::clone(&credentials),
+            pseudonymiser: Arc::clone(&pseudonymiser),
+            redactor: Arc::clone(&redactor),
+            erasures: Arc::clone(&erasures),
+            reader: eraser,
+        });
+        let spools = Spools {
+            reader: Arc::clone(&reader),
+            delivery: handle.clone(),
+            quarantine_dir: config.quarantine_dir(),
+            replica: replica.clone(),
+        };
+        let carrier = Carrier::new(erasures, config.erasure_options(), spools);
         let consent = Consent::new(consent::Parts {
             credentials,
             ledger,
@@ -228,6 +247,7 @@ impl App {
             &config.ingress,
             collector,
             consent,
+            privacy,
             gate.clone(),
             stop_ingress.clone().cancelled_owned(),
         )?;
@@ -271,6 +291,11 @@ impl App {
         tasks.spawn(async move {
             watching.await;
             Ok("the watch over ClickHouse's durability")
+        });
+        let carrying = carrier.run(stop_rest.clone());
+        tasks.spawn(async move {
+            carrying.await;
+            Ok("the carrying out of erasures")
         });
         let recording = PolicyRecorder::new(archive.clone(), client).run(stop_rest.clone());
         tasks.spawn(async move {

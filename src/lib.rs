@@ -29,6 +29,7 @@ pub mod ingress;
 #[cfg(feature = "mutations")]
 pub mod mutation;
 pub mod pipeline;
+pub mod privacy;
 pub mod redaction;
 pub mod rulebook;
 pub mod spool;

@@ -18,6 +18,7 @@ mod consent;
 pub mod demo;
 mod dev;
 mod endpoints;
+mod erase;
 mod local;
 mod migrate;
 mod pseudonyms;
@@ -25,6 +26,7 @@ mod redact;
 mod redaction;
 mod serve;
 mod spool;
+mod subject;
 mod terminal;
 
 pub use endpoints::Endpoints;
@@ -102,6 +104,11 @@ enum Command {
     /// Set or read a person's consent through a running collector
     #[command(subcommand)]
     Consent(consent::Command),
+    /// Erase a person through a running collector, and wait until it is done
+    Erase(erase::Erase),
+    /// Read out what is held about a person, through a running collector
+    #[command(subcommand)]
+    Subject(subject::Command),
     /// Show what the rules take out of a text, to try and to tune them
     Redact(redact::Redact),
     /// Say which versions of the redaction rules count
@@ -191,6 +198,14 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         let caller = consent::Caller::new(cli.options.grpc_addr, cli.options.data_dir);
         return runtime()?.block_on(consent::run(caller, command));
     }
+    if let Command::Erase(command) = cli.command {
+        let caller = consent::Caller::new(cli.options.grpc_addr, cli.options.data_dir);
+        return runtime()?.block_on(erase::run(caller, command));
+    }
+    if let Command::Subject(command) = cli.command {
+        let caller = consent::Caller::new(cli.options.grpc_addr, cli.options.data_dir);
+        return runtime()?.block_on(subject::run(caller, command));
+    }
     if let Command::Pseudonyms(pseudonyms::Command::Generate { out }) = cli.command {
         return pseudonyms::generate(out);
     }
@@ -224,7 +239,11 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             telemetry::start_logging(&config.telemetry)?;
             runtime()?.block_on(redaction::run(&config, &command))
         }
-        Command::Consent(_) | Command::Pseudonyms(_) | Command::ClickhouseLocalServer { .. } => {
+        Command::Consent(_)
+        | Command::Erase(_)
+        | Command::Subject(_)
+        | Command::Pseudonyms(_)
+        | Command::ClickhouseLocalServer { .. } => {
             unreachable!("handled above")
         }
     }

@@ -18,7 +18,7 @@ mod sections;
 pub mod units;
 
 pub use sections::{
-    Admin, ClickHouse, Consent, Controller, Delivery, Durability, Fsync, Ingress, InsertQuorum,
+    Admin, ClickHouse, Consent, Controller, Delivery, Durability, Erasure, Fsync, Ingress, InsertQuorum,
     LocalClickHouse, LogFormat, PolicyFile, Pseudonym, Redaction, Spool, Telemetry, TenantConfig, Tls,
 };
 
@@ -67,6 +67,8 @@ pub struct Config {
     pub spool: Spool,
     /// From the spool to ClickHouse.
     pub delivery: Delivery,
+    /// How people are erased.
+    pub erasure: Erasure,
     /// Who may send. With none, everyone is the tenant `local`, on loopback alone.
     pub tenants: Vec<TenantConfig>,
     /// Logs.
@@ -126,6 +128,7 @@ impl Default for Config {
             redaction: Redaction::default(),
             spool: Spool::default(),
             delivery: Delivery::default(),
+            erasure: Erasure::default(),
             tenants: Vec::new(),
             telemetry: Telemetry::default(),
         }
@@ -252,6 +255,8 @@ impl Config {
             return Err(ConfigError::key("policy.reload_interval", "is shorter than 100ms"));
         }
         for (key, span) in [
+            ("erasure.interval", self.erasure.interval),
+            ("erasure.query_timeout", self.erasure.query_timeout),
             ("consent.refresh_interval", self.consent.refresh_interval),
             ("consent.ledger_timeout", self.consent.ledger_timeout),
             ("clickhouse.insert_timeout", self.clickhouse.insert_timeout),
@@ -325,6 +330,7 @@ impl Config {
             .map(|tenant| pipeline::TenantKeys {
                 tenant: tenant.name.clone(),
                 key_digests: tenant.api_key_sha256.clone(),
+                privacy_key_digests: tenant.privacy_key_sha256.clone(),
             })
             .collect()
     }
@@ -451,6 +457,24 @@ impl Config {
             max_backoff: self.delivery.max_backoff.0,
             quarantine_dir: self.quarantine_dir(),
         }
+    }
+
+    /// The options of the ClickHouse client that erases.
+    #[must_use]
+    pub fn eraser_options(&self) -> crate::clickhouse::Options {
+        let mut options = self.clickhouse_options();
+        if !self.erasure.clickhouse_user.is_empty() {
+            options.user.clone_from(&self.erasure.clickhouse_user);
+            options.password = self.erasure.clickhouse_password.0.clone();
+        }
+        options.query_timeout = self.erasure.query_timeout.0;
+        options
+    }
+
+    /// How erasures are carried out.
+    #[must_use]
+    pub fn erasure_options(&self) -> crate::privacy::erasure::Options {
+        crate::privacy::erasure::Options { interval: self.erasure.interval.0, grace: self.erasure.grace.0 }
     }
 
     /// The ClickHouse client's options.

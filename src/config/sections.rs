@@ -202,6 +202,25 @@ pub struct Delivery {
     pub drain_timeout: Span,
 }
 
+/// How people are erased.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Erasure {
+    /// The time between two rounds, each of which removes the rows of all open erasures from the tables by one
+    /// mutation a table.
+    pub interval: Span,
+    /// How long whom an erasure is about is kept after it was completed, so that rows which a collector that nobody
+    /// knew of brings later are dropped.
+    pub grace: Span,
+    /// The ClickHouse user that removes rows and reads reports; needs the role `assent_eraser`. That of
+    /// `clickhouse.user` when empty.
+    pub clickhouse_user: String,
+    /// Its password; best given by `ASSENT_ERASURE__CLICKHOUSE_PASSWORD`.
+    pub clickhouse_password: Secret,
+    /// How long one of its queries may take, or a report may be silent.
+    pub query_timeout: Span,
+}
+
 /// A tenant and its API keys.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -210,6 +229,9 @@ pub struct TenantConfig {
     pub name: String,
     /// SHA-256 of each of its API keys, 64 hexadecimal digits.
     pub api_key_sha256: Vec<String>,
+    /// The same of keys that may erase its people and read what is held about them, besides all that an API key may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub privacy_key_sha256: Vec<String>,
     /// Who decides about the processing, for receipts; that of the top level when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller: Option<Controller>,
@@ -360,6 +382,18 @@ impl Default for Delivery {
             max_age: seconds(1),
             max_backoff: seconds(15),
             drain_timeout: seconds(10),
+        }
+    }
+}
+
+impl Default for Erasure {
+    fn default() -> Self {
+        Self {
+            interval: seconds(30),
+            grace: seconds(7 * 86_400),
+            clickhouse_user: String::new(),
+            clickhouse_password: Secret::default(),
+            query_timeout: seconds(10 * 60),
         }
     }
 }

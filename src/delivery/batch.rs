@@ -108,10 +108,11 @@ impl Batch {
                 }
                 taken
             })?;
-            found.extend(of_block.into_iter().map(|rows| RowRange {
-                start: first_row + rows.start,
-                end: first_row + rows.end,
-            }));
+            found.extend(
+                of_block
+                    .into_iter()
+                    .map(|rows| RowRange { start: first_row + rows.start, end: first_row + rows.end }),
+            );
             first_row += block.rows;
         }
         Ok(found)

@@ -50,8 +50,8 @@ mod pace;
 mod proof;
 pub mod quarantine;
 mod run;
-mod search;
 pub mod seal;
+mod search;
 pub mod split;
 pub mod state;
 

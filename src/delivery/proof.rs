@@ -129,8 +129,7 @@ pub(super) fn without_erased(mut blocks: &[u8], erased: &Erased) -> Result<Vec<u
     while !blocks.is_empty() {
         let (view, rest) = BlockView::parse_first(blocks)?;
         let block = &blocks[..blocks.len() - rest.len()];
-        let wanted =
-            columns::find_rows(block, |(subject, version)| !erased.takes(subject, *version))?;
+        let wanted = columns::find_rows(block, |(subject, version)| !erased.takes(subject, *version))?;
         if matches!(&wanted[..], [all] if *all == (0..view.rows)) {
             left.extend_from_slice(block);
         } else if !wanted.is_empty() {

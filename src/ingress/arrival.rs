@@ -48,7 +48,7 @@ use crate::{
         framing::Framing,
         proto::{
             collector_service_server::SERVICE_NAME as COLLECTOR,
-            consent_service_server::SERVICE_NAME as CONSENT,
+            consent_service_server::SERVICE_NAME as CONSENT, privacy_service_server::SERVICE_NAME as PRIVACY,
         },
         status,
         turns::{Turn, Turns, WaitedTooLong},
@@ -126,7 +126,7 @@ impl Shared {
         let connection = request.extensions().get::<Connection>().cloned().unwrap_or_default();
         let (flight, connection, max_message_bytes) = match service {
             COLLECTOR => (&self.events, connection.events, self.options.max_request_bytes),
-            CONSENT => (&self.consent, connection.consent, MAX_CONSENT_REQUEST_BYTES as u64),
+            CONSENT | PRIVACY => (&self.consent, connection.consent, MAX_CONSENT_REQUEST_BYTES as u64),
             _ => return Ok(None),
         };
         let tenant = self.tenant(request)?;

@@ -11,6 +11,7 @@ use tonic::{
 
 use crate::ingress::proto::{
     self, collector_service_client::CollectorServiceClient, consent_service_client::ConsentServiceClient,
+    privacy_service_client::PrivacyServiceClient,
 };
 
 /// How long a collector has to accept a connection.
@@ -75,6 +76,7 @@ impl From<Status> for ClientError {
 pub struct Client {
     collector: CollectorServiceClient<Channel>,
     consent: ConsentServiceClient<Channel>,
+    privacy: PrivacyServiceClient<Channel>,
     authorization: Option<MetadataValue<Ascii>>,
 }
 
@@ -105,7 +107,8 @@ impl Client {
             .map_err(|_| ClientError::ApiKey)?;
         Ok(Self {
             collector: CollectorServiceClient::new(channel.clone()),
-            consent: ConsentServiceClient::new(channel),
+            consent: ConsentServiceClient::new(channel.clone()),
+            privacy: PrivacyServiceClient::new(channel),
             authorization,
         })
     }
@@ -183,5 +186,41 @@ impl Client {
     pub async fn consent_receipt(&self, user_id: String) -> Result<String, ClientError> {
         let request = self.request(proto::GetConsentReceiptRequest { user_id });
         Ok(self.consent.clone().get_consent_receipt(request).await?.into_inner().receipt_json)
+    }
+
+    /// Erases a person.
+    ///
+    /// # Errors
+    /// It was refused, or nobody knows whether it was recorded.
+    pub async fn erase_user(&self, request: proto::EraseUserRequest) -> Result<proto::Erasure, ClientError> {
+        let request = self.request(request);
+        Ok(self.privacy.clone().erase_user(request).await?.into_inner().erasure.unwrap_or_default())
+    }
+
+    /// Asks how an erasure stands.
+    ///
+    /// # Errors
+    /// There is none, or it could not be read.
+    pub async fn get_erasure(&self, erasure_id: String) -> Result<proto::Erasure, ClientError> {
+        let request = self.request(proto::GetErasureRequest { erasure_id });
+        Ok(self.privacy.clone().get_erasure(request).await?.into_inner().erasure.unwrap_or_default())
+    }
+
+    /// Asks for what is held about a person, and hands it on a piece at a time.
+    ///
+    /// # Errors
+    /// It was refused, or broke off: then what was handed on is not whole. The first error of `take` ends it too.
+    pub async fn report_subject<E: From<ClientError>>(
+        &self,
+        user_id: String,
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let request = self.request(proto::ReportSubjectRequest { user_id });
+        let answer = self.privacy.clone().report_subject(request).await.map_err(ClientError::from)?;
+        let mut pieces = answer.into_inner();
+        while let Some(piece) = pieces.message().await.map_err(ClientError::from)? {
+            take(&piece.json)?;
+        }
+        Ok(())
     }
 }

@@ -22,10 +22,12 @@ use crate::{
         collector::Collector,
         connections::{self, Connections},
         consent::Consent,
+        privacy::Privacy,
         proto::{
             FILE_DESCRIPTOR_SET,
             collector_service_server::{CollectorServiceServer, SERVICE_NAME as COLLECTOR},
             consent_service_server::{ConsentServiceServer, SERVICE_NAME as CONSENT},
+            privacy_service_server::{PrivacyServiceServer, SERVICE_NAME as PRIVACY},
         },
         status,
     },
@@ -92,7 +94,7 @@ impl Health {
         } else {
             tonic_health::ServingStatus::NotServing
         };
-        for service in ["", COLLECTOR, CONSENT] {
+        for service in ["", COLLECTOR, CONSENT, PRIVACY] {
             self.0.set_service_status(service, status).await;
         }
     }
@@ -100,7 +102,7 @@ impl Health {
     /// Ends the streams of those who watch, which would otherwise hold their connections open.
     pub async fn close(&self) {
         let mut reporter = self.0.clone();
-        for service in ["", COLLECTOR, CONSENT] {
+        for service in ["", COLLECTOR, CONSENT, PRIVACY] {
             reporter.clear_service_status(service).await;
         }
     }
@@ -136,6 +138,7 @@ impl Bound {
         options: &config::Ingress,
         collector: Collector,
         consent: Consent,
+        privacy: Privacy,
         gate: Gate,
         stop: S,
     ) -> Result<(Health, impl Future<Output = Result<(), ServerError>> + Send + use<S>), ServerError> {
@@ -152,6 +155,12 @@ impl Bound {
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Zstd);
         let consent = ConsentServiceServer::new(consent)
+            .max_decoding_message_size(MAX_CONSENT_REQUEST_BYTES)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd);
+        let privacy = PrivacyServiceServer::new(privacy)
             .max_decoding_message_size(MAX_CONSENT_REQUEST_BYTES)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
@@ -178,7 +187,8 @@ impl Bound {
             .add_service(health_service.max_decoding_message_size(MAX_OPEN_REQUEST_BYTES))
             .add_service(reflection.max_decoding_message_size(MAX_OPEN_REQUEST_BYTES))
             .add_service(collector)
-            .add_service(consent);
+            .add_service(consent)
+            .add_service(privacy);
         connections::raise_open_files(options.max_connections);
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         let incoming = Connections::new(incoming, options.max_connections, MAX_SILENCE);

@@ -12,6 +12,7 @@ use crate::{
     consent::LedgerError,
     ingress::admission::{ShareSpent, flight::FlightError},
     pipeline::AuthError,
+    privacy::erasure::ErasureError,
     spool::AppendError,
 };
 
@@ -30,6 +31,37 @@ const RETRY_LEDGER: Duration = Duration::from_secs(1);
 #[must_use]
 pub fn unauthenticated(error: &AuthError) -> Status {
     Status::unauthenticated(error.to_string())
+}
+
+/// The request is about somebody's privacy, and its key is none for that.
+#[must_use]
+pub fn not_for_privacy(error: &AuthError) -> Status {
+    match error {
+        AuthError::NotForPrivacy => Status::permission_denied(error.to_string()),
+        AuthError::Missing | AuthError::Unknown => unauthenticated(error),
+    }
+}
+
+/// An erasure could not be recorded or read.
+#[must_use]
+pub fn erasure(error: &ErasureError) -> Status {
+    match error {
+        ErasureError::Ledger(LedgerError::ForeignKey) => ledger(&LedgerError::ForeignKey),
+        ErasureError::RequestReused => Status::already_exists(
+            "request_id was used for the erasure of another person; give every request an id of its own",
+        ),
+        ErasureError::NotAllowed(_) => Status::failed_precondition(
+            "this collector's ClickHouse user may not do this; its operator has to give erasure.clickhouse_user the \
+             role assent_eraser",
+        ),
+        ErasureError::Ledger(_) | ErasureError::ClickHouse(_) | ErasureError::Slow { .. } => {
+            Status::with_error_details(
+                Code::Unavailable,
+                "nobody knows whether the erasure was recorded; send the same request again, with the same request_id",
+                ErrorDetails::with_retry_info(Some(RETRY_LEDGER)),
+            )
+        }
+    }
 }
 
 /// A field of a request has a value that it cannot have.

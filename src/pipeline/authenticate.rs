@@ -26,6 +26,8 @@ pub struct TenantKeys {
     pub tenant: String,
     /// SHA-256 of each of its keys, 64 hexadecimal digits.
     pub key_digests: Vec<String>,
+    /// The same of those that may erase people and read what is held about them, and do all else too.
+    pub privacy_key_digests: Vec<String>,
 }
 
 /// Why the configured keys cannot be used.
@@ -72,12 +74,22 @@ pub enum AuthError {
     /// The key is nobody's.
     #[error("the API key is not known")]
     Unknown,
+    /// The key is not one that may do this.
+    #[error("this needs a privacy key of the tenant (privacy_key_sha256), and the API key is none")]
+    NotForPrivacy,
+}
+
+/// Whose a key is.
+#[derive(Clone)]
+struct Holder {
+    tenant: Tenant,
+    privacy: bool,
 }
 
 /// The keys of all tenants.
 #[derive(Clone)]
 pub struct Credentials {
-    by_digest: HashMap<[u8; SHA256_OUTPUT_LEN], Tenant>,
+    by_digest: HashMap<[u8; SHA256_OUTPUT_LEN], Holder>,
 }
 
 impl Credentials {
@@ -87,7 +99,7 @@ impl Credentials {
     /// When a name or a digest has another form, or a digest is there twice.
     pub fn new(tenants: &[TenantKeys]) -> Result<Self, CredentialsError> {
         let mut by_digest = HashMap::new();
-        for (index, TenantKeys { tenant, key_digests }) in tenants.iter().enumerate() {
+        for (index, TenantKeys { tenant, key_digests, privacy_key_digests }) in tenants.iter().enumerate() {
             if !is_tenant_name(tenant) {
                 return Err(CredentialsError::TenantName { index });
             }
@@ -95,10 +107,12 @@ impl Credentials {
                 return Err(CredentialsError::NoKeys { tenant: tenant.clone() });
             }
             let name = Tenant::new(tenant);
-            for (index, hex) in key_digests.iter().enumerate() {
+            let plain = key_digests.iter().map(|hex| (hex, false));
+            let all = plain.chain(privacy_key_digests.iter().map(|hex| (hex, true)));
+            for (index, (hex, privacy)) in all.enumerate() {
                 let digest = super::pseudonymise::bytes_of_hex(hex)
                     .ok_or_else(|| CredentialsError::Digest { tenant: tenant.clone(), index })?;
-                if by_digest.insert(digest, name.clone()).is_some() {
+                if by_digest.insert(digest, Holder { tenant: name.clone(), privacy }).is_some() {
                     return Err(CredentialsError::Duplicate { tenant: tenant.clone(), index });
                 }
             }
@@ -118,8 +132,22 @@ impl Credentials {
     /// # Errors
     /// When a key is needed and there is none, or it is nobody's.
     pub fn authenticate(&self, presented: Option<&str>) -> Result<Tenant, AuthError> {
+        self.holder(presented).map(|holder| holder.tenant)
+    }
+
+    /// The same for what only privacy keys may do. Keys that send events are in many hands; whoever has one must not
+    /// be able to read or remove what others wrote.
+    ///
+    /// # Errors
+    /// As [`authenticate`](Self::authenticate), or the key is none for this.
+    pub fn authenticate_privacy(&self, presented: Option<&str>) -> Result<Tenant, AuthError> {
+        let Holder { tenant, privacy } = self.holder(presented)?;
+        if privacy { Ok(tenant) } else { Err(AuthError::NotForPrivacy) }
+    }
+
+    fn holder(&self, presented: Option<&str>) -> Result<Holder, AuthError> {
         if self.is_open() {
-            return Ok(Tenant::new(LOCAL_TENANT));
+            return Ok(Holder { tenant: Tenant::new(LOCAL_TENANT), privacy: true });
         }
         let key = presented.filter(|key| !key.is_empty()).ok_or(AuthError::Missing)?;
         let digest = digest(&SHA256, key.as_bytes());
@@ -152,6 +180,7 @@ mod tests {
         TenantKeys {
             tenant: tenant.to_owned(),
             key_digests: digests.iter().map(|&digest| digest.to_owned()).collect(),
+            privacy_key_digests: Vec::new(),
         }
     }
 
@@ -178,6 +207,26 @@ mod tests {
             assert_eq!(both.authenticate(Some(wrong)), Err(AuthError::Unknown));
         }
         assert_eq!(format!("{both:?}"), "Credentials(2 keys)");
+    }
+
+    #[test]
+    fn what_is_about_privacy_needs_a_key_for_it() {
+        let mut acme = keys("acme", &[HORSE]);
+        acme.privacy_key_digests = vec![STAPLE.to_owned()];
+        let acme = Credentials::new(&[acme]).unwrap();
+        assert_eq!(acme.authenticate_privacy(Some("correct-horse")), Err(AuthError::NotForPrivacy));
+        assert_eq!(acme.authenticate_privacy(None), Err(AuthError::Missing));
+        assert_eq!(acme.authenticate_privacy(Some("other")), Err(AuthError::Unknown));
+        for presented in ["correct-horse", "battery-staple"] {
+            assert_eq!(acme.authenticate(Some(presented)).unwrap().as_str(), "acme");
+        }
+        assert_eq!(acme.authenticate_privacy(Some("battery-staple")).unwrap().as_str(), "acme");
+        // One key cannot be both.
+        let mut both = keys("acme", &[HORSE]);
+        both.privacy_key_digests = vec![HORSE.to_owned()];
+        let refused = CredentialsError::Duplicate { tenant: "acme".to_owned(), index: 1 };
+        assert_eq!(Credentials::new(&[both]).unwrap_err(), refused);
+        assert_eq!(Credentials::new(&[]).unwrap().authenticate_privacy(None).unwrap().as_str(), LOCAL_TENANT);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Log {
     fn try_append(&mut self, payload: &[u8], frame_bytes: u64) -> Result<(), LogError> {
         self.make_room(frame_bytes)?;
         let full = self.active.len + frame_bytes > self.segment_bytes;
-        if self.has_frames() && (self.store.take_new_segment_asked() || full) {
+        if self.has_frames() && (self.store.is_new_segment_asked() || full) {
             self.rotate(Room::BesideReserve)?;
         }
         let header = Header::of(self.active.end(), self.next_seq, payload);
@@ -130,9 +130,9 @@ impl Log {
         self.has_frames() && self.store.all_released()
     }
 
-    /// Whether the active segment is worth the syncs of another.
+    /// Whether the active segment is worth the syncs of another, or somebody asked for another.
     pub(super) fn is_large(&self) -> bool {
-        self.active.len > self.segment_bytes / 16
+        self.active.len > self.segment_bytes / 16 || self.store.is_new_segment_asked()
     }
 
     /// Begins a segment and removes those before it, all of which is delivered. `false` when the disk

@@ -196,16 +196,17 @@ impl Reader {
         Ok(freed)
     }
 
-    /// Has the next append begin a new segment, so that the files of what is there now can go as soon as all of it is
-    /// released, and not only when the segment is full.
+    /// Has the writer begin a new segment with the next append, or as soon as all is released, so that the files of
+    /// what is there now can go when it is released, and not only when the segment is full.
     pub fn ask_for_new_segment(&self) {
         self.store.ask_for_new_segment();
+        self.writer.nudge();
     }
 
-    /// Nothing that was written before it is on the disk any more, the quarantine left aside.
+    /// Whether no file is left with a frame that begins before a position. The quarantine is not looked at.
     #[must_use]
-    pub fn oldest(&self) -> Position {
-        self.store.oldest()
+    pub fn is_gone_before(&self, position: Position) -> bool {
+        self.store.is_gone_before(position)
     }
 
     /// Waits until the writer has done all that it has to do now, or has ended.

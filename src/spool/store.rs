@@ -144,6 +144,7 @@ impl Store {
 
     /// Another segment is the active one now.
     pub(super) fn rotated(&self, base: Position, len: u64) {
+        self.new_segment_asked.store(false, Ordering::Relaxed);
         guard(&self.state).segments.push_back(Segment { base, len });
     }
 
@@ -158,19 +159,21 @@ impl Store {
         guard(&self.state).bytes()
     }
 
-    /// Where the oldest segment that is there begins.
-    pub(super) fn oldest(&self) -> Position {
-        guard(&self.state).segments.front().map_or_else(|| self.durable_end(), |it| it.base)
+    /// Whether no segment is left with a frame that begins before a position.
+    pub(super) fn is_gone_before(&self, position: Position) -> bool {
+        let has_frames = |it: &Segment| it.len > segment::HEADER_BYTES as u64;
+        guard(&self.state).segments.iter().all(|it| it.base >= position || !has_frames(it))
     }
 
-    /// Has the next append begin a segment, however short the active one is.
+    /// Has the writer begin a segment with the next append, or as soon as all is released, however short the active
+    /// one is.
     pub(super) fn ask_for_new_segment(&self) {
         self.new_segment_asked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody asked for a new segment; asked once, it is answered once.
-    pub(super) fn take_new_segment_asked(&self) -> bool {
-        self.new_segment_asked.swap(false, Ordering::Relaxed)
+    /// Whether somebody asked for a new segment.
+    pub(super) fn is_new_segment_asked(&self) -> bool {
+        self.new_segment_asked.load(Ordering::Relaxed)
     }
 
     /// Whether `more` bytes fit below the limit, once what is released is removed.

@@ -164,7 +164,7 @@ impl Caller {
     }
 
     /// The flag, or the collector of the data folder, or the default.
-    async fn connect(&self, api_key: Option<&SecretString>) -> anyhow::Result<Client> {
+    pub(super) async fn connect(&self, api_key: Option<&SecretString>) -> anyhow::Result<Client> {
         let running = || Endpoints::read(&self.data_dir).ok()?.grpc.map(|addr| addr.to_string());
         let addr = self.grpc_addr.clone().or_else(running).unwrap_or_else(|| DEFAULT_ADDR.to_owned());
         Client::connect(&addr, api_key).await.context("cannot reach a collector")

@@ -49,7 +49,15 @@ fn plan(batch: &Batch) -> Plan {
         }
     });
     let erased = Vec::new();
-    Plan { start: 0, end: 1, rows: batch.rows, sealed_at: SEALED, narrowed, erased, progress: Progress::Whole }
+    Plan {
+        start: 0,
+        end: 1,
+        rows: batch.rows,
+        sealed_at: SEALED,
+        narrowed,
+        erased,
+        progress: Progress::Whole,
+    }
 }
 
 /// What the rows are to be in ClickHouse, as the events say it.

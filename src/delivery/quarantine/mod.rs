@@ -24,8 +24,10 @@ use crate::{
     spool::{Reserve, fs::write_atomically},
 };
 
+mod erase;
 mod replay;
 
+pub use erase::{EraseError, Erasure, erase};
 pub use replay::{ReplayError, ReplayReport, replay};
 
 /// Why rows are in quarantine, and where they were.

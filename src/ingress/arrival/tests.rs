@@ -202,8 +202,11 @@ async fn what_does_not_arrive_in_time_gives_back_what_it_holds() {
 async fn without_a_key_no_body_is_read() {
     let options =
         Options { max_in_flight_bytes: 64 * MIB, max_request_bytes: 8 * MIB, receive_timeout: PATIENT };
-    let tenant =
-        crate::pipeline::TenantKeys { tenant: "acme".to_owned(), key_digests: vec!["ab".repeat(32)] };
+    let tenant = crate::pipeline::TenantKeys {
+        tenant: "acme".to_owned(),
+        key_digests: vec!["ab".repeat(32)],
+        privacy_key_digests: Vec::new(),
+    };
     let credentials = Arc::new(Credentials::new(&[tenant]).unwrap());
     let gate = Gate::new(options, credentials, &Tenants::new(["acme"].into_iter()));
     assert_eq!(open(&gate, "Collect", &Connection::default()).err().unwrap().code(), Code::Unauthenticated);

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod check_config;
+mod collectors;
 mod consent;
 pub mod demo;
 mod dev;
@@ -109,6 +110,9 @@ enum Command {
     /// Read out what is held about a person, through a running collector
     #[command(subcommand)]
     Subject(subject::Command),
+    /// Say which collectors erasures wait for
+    #[command(subcommand)]
+    Collectors(collectors::Command),
     /// Show what the rules take out of a text, to try and to tune them
     Redact(redact::Redact),
     /// Say which versions of the redaction rules count
@@ -234,6 +238,10 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate => {
             telemetry::start_logging(&config.telemetry)?;
             runtime()?.block_on(migrate::run(&config))
+        }
+        Command::Collectors(command) => {
+            telemetry::start_logging(&config.telemetry)?;
+            runtime()?.block_on(collectors::run(&config, &command))
         }
         Command::Redaction(command) => {
             telemetry::start_logging(&config.telemetry)?;

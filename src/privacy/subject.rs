@@ -134,7 +134,7 @@ impl Report {
         self.rows = Some(Rows { pieces, row_ended: false, left: Bytes::new() });
         let comma = if matches!(self.state, State::Tables { any: true }) { "," } else { "" };
         self.state = State::Tables { any: true };
-        Ok(format!("{comma}\n{}:[", serde_json::to_string(&table.name)?).into())
+        Ok(format!("{comma}\n{}:[\n", serde_json::to_string(&table.name)?).into())
     }
 }
 
@@ -156,10 +156,7 @@ fn as_array(piece: &[u8], row_ended: &mut bool) -> Bytes {
     let mut members = Vec::with_capacity(piece.len() + 64);
     for line in piece.split_inclusive(|byte| *byte == b'\n') {
         if std::mem::take(row_ended) {
-            members.push(b',');
-        }
-        if members.last().is_none_or(|last| *last == b',') && line.first() == Some(&b'{') {
-            members.push(b'\n');
+            members.extend_from_slice(b",\n");
         }
         match line.strip_suffix(b"\n") {
             Some(row) => {

@@ -17,6 +17,7 @@ mod delivery;
 mod dev;
 mod drain;
 mod durability;
+mod erasure;
 mod events;
 mod ingress;
 mod ledger;

@@ -29,6 +29,7 @@ use crate::{
     pipeline::Subjects,
 };
 
+pub mod collectors;
 mod local;
 mod records;
 mod run;

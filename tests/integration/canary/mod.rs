@@ -7,7 +7,7 @@
 //! Not here: a disk that is full (a spool at its limit is), which takes root, and what the kernel swaps or dumps.
 
 mod raw;
-mod scan;
+pub(crate) mod scan;
 mod words;
 
 use std::{fs, time::Duration};

@@ -25,21 +25,21 @@ const START_BYTES: usize = 8;
 
 /// Words to look for, each in the forms in which it could lie somewhere. There are thousands, and many megabytes to look
 /// through, so all are looked for at once.
-pub(super) struct Scan {
+pub(crate) struct Scan {
     /// A bit for each three bytes that a form begins with.
     starts: Vec<u64>,
     /// The forms, and the words that they are of, by how they begin.
     forms: HashMap<[u8; START_BYTES], Vec<(Vec<u8>, String)>>,
     /// Where which word was found, and what was around it the first time.
-    pub(super) found: BTreeMap<(String, String), String>,
+    pub(crate) found: BTreeMap<(String, String), String>,
     /// How many files were read.
-    pub(super) files: usize,
+    pub(crate) files: usize,
     /// How many compressed frames were looked into.
-    pub(super) frames: usize,
+    pub(crate) frames: usize,
 }
 
 impl Scan {
-    pub(super) fn new(words: &[String]) -> Self {
+    pub(crate) fn new(words: &[String]) -> Self {
         let mut scan = Self {
             starts: vec![0; 1 << (24 - 6)],
             forms: HashMap::new(),
@@ -58,8 +58,16 @@ impl Scan {
         scan
     }
 
+    /// Looks for bytes as well, as they are, under a name.
+    pub(crate) fn also(&mut self, bytes: &[u8], name: &str) {
+        let bit = three_bytes(bytes);
+        self.starts[bit / 64] |= 1 << (bit % 64);
+        let start = *bytes.first_chunk().expect("not shorter than others");
+        self.forms.entry(start).or_default().push((bytes.to_owned(), name.to_owned()));
+    }
+
     /// Bytes as they are.
-    pub(super) fn bytes(&mut self, bytes: &[u8], wherever: &str) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8], wherever: &str) {
         for (at, three) in bytes.windows(3).enumerate() {
             let bit = three_bytes(three);
             if self.starts[bit / 64] >> (bit % 64) & 1 == 0 {
@@ -78,13 +86,13 @@ impl Scan {
     }
 
     /// Whether anything was found in what is named like this.
-    pub(super) fn has_found_in(&self, name: &str) -> bool {
+    pub(crate) fn has_found_in(&self, name: &str) -> bool {
         self.found.keys().any(|(wherever, _)| wherever.contains(name))
     }
 
     /// All files below a folder, and what is compressed in them: the spool's blocks, quarantined rows, and those columns
     /// of ClickHouse that have its own LZ4 frames. (Its columns with another codec are read as tables.)
-    pub(super) fn folder(&mut self, folder: &Path) {
+    pub(crate) fn folder(&mut self, folder: &Path) {
         let Ok(entries) = fs::read_dir(folder) else { return };
         for entry in entries.filter_map(Result::ok) {
             let path = entry.path();
@@ -127,7 +135,7 @@ impl Scan {
     }
 
     /// All columns of all rows of all tables of a database, and of ClickHouse's own logs.
-    pub(super) async fn tables(&mut self, database: &Database) -> usize {
+    pub(crate) async fn tables(&mut self, database: &Database) -> usize {
         #[derive(Deserialize)]
         struct Table {
             database: String,
@@ -158,7 +166,7 @@ impl Scan {
     }
 
     /// Fails when anything was found.
-    pub(super) fn assert_clean(&self) {
+    pub(crate) fn assert_clean(&self) {
         let found: Vec<_> = self
             .found
             .iter()

@@ -1,0 +1,142 @@
+//! Erasing while inserts stand still, and collectors die.
+
+use super::*;
+use crate::harness::{Fault, Proxy};
+
+#[tokio::test]
+async fn an_insert_that_is_under_way_brings_nothing_back() {
+    let database = database().await;
+    let setup = Setup::new(&database).config(SOON);
+    let first = setup.start_ready().await;
+    let proxy = Proxy::start(&database.url, Fault::HoldFirstInsert).await;
+    let beside = setup.beside().via(&proxy.url).config(SOON);
+    let second = beside.start_ready().await;
+    let ann = subject_of(&first, "ann").await;
+    let ids = second.send(vec![event("ann"), event("ben"), event("ann")]).await;
+    eventually("an insert that stands still", || async { (proxy.held() == 1).then_some(()) }).await;
+    let erasure = erase(&first, "ann").await;
+    // What only the spool has.
+    let more = second.send(vec![event("ben")]).await;
+    let waiting =
+        until(&first, &erasure, "an erasure that waits for one collector", |it| it.waiting_for.len() == 1)
+            .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let still = first.client().await.get_erasure(waiting.erasure_id.clone()).await.unwrap();
+    assert!(still.state == ErasureState::Running as i32 && step(&still, "verified").is_none(), "{still:?}");
+    proxy.release();
+    completed(&first, &erasure).await;
+    database.wait_for(&[ids[1], more[0]]).await;
+    assert_eq!(rows_of(&database, "events", ann).await, 0);
+    assert_eq!(database.count("events").await, 2, "nothing of others is lost or doubled");
+}
+
+/// The plan of an insert is on the disk when the person is erased. It is repeated after a kill, and what was removed in
+/// between is not missed and inserted once more.
+#[tokio::test]
+async fn an_insert_that_is_repeated_brings_nothing_back() {
+    let database = database().await;
+    let setup = Setup::new(&database).config(SOON);
+    let first = setup.start_ready().await;
+    let ann = subject_of(&first, "ann").await;
+    let proxy = Proxy::start(&database.url, Fault::LoseInsertReplies).await;
+    let beside = setup.beside().via(&proxy.url).config(SOON);
+    let second = beside.start_ready().await;
+    let mut events: Vec<EventBuilder> = (0..20).map(|_| event("ann")).collect();
+    events.extend((0..20).map(|_| event("ben")));
+    second.send(events).await;
+    // It is in the table, and nobody knows.
+    eventually("lost answers", || async { (proxy.lost() >= 2).then_some(()) }).await;
+    assert_eq!(rows_of(&database, "events", ann).await, 20);
+    let erasure = erase(&first, "ann").await;
+    until(&first, &erasure, "rows that are removed", |it| step(it, "table events") == Some((20, 20))).await;
+    second.kill();
+    proxy.set(Fault::None);
+    let second = beside.start_ready().await;
+    let done = completed(&second, &erasure).await;
+    assert_eq!(step(&done, "table events"), Some((20, 20)), "they never came back: {done:?}");
+    assert_eq!(rows_of(&database, "events", ann).await, 0);
+    assert_eq!(database.count("events").await, 20);
+    assert!(!beside.log().contains("has lost rows of"), "nobody missed them");
+}
+
+/// A collector that dies again and again, and a table that fills meanwhile.
+#[tokio::test]
+async fn an_erasure_survives_kills_between_its_steps() {
+    let database = database().await;
+    let setup = Setup::new(&database).config(SOON);
+    let mut collector = setup.start_ready().await;
+    let ann = subject_of(&collector, "ann").await;
+    grant(&collector, "ann").await;
+    let ids = collector.send((0..200).map(|n| event(if n % 2 == 0 { "ann" } else { "ben" })).collect()).await;
+    database.wait_for(&ids).await;
+    collector.send((0..50).map(|_| event("ann")).collect()).await;
+    let erasure = erase(&collector, "ann").await;
+    let mut of_ben = 100;
+    for pause_ms in [0, 50, 120, 250, 400, 700] {
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        collector.kill();
+        collector = setup.start_ready().await;
+        collector.send(vec![event("ben")]).await;
+        of_ben += 1;
+    }
+    completed(&collector, &erasure).await;
+    assert_eq!(rows_of(&database, "events", ann).await, 0);
+    database.wait_for_rows(of_ben).await;
+    assert_eq!(database.count("events FINAL").await, of_ben);
+}
+
+/// The request is cut short before the ledger knows of it: it is recorded, and nobody asks again.
+#[tokio::test]
+async fn a_request_that_was_cut_short_is_finished_by_another_collector() {
+    let database = database().await;
+    let setup = Setup::new(&database).config(SOON);
+    let other = setup.start_ready().await;
+    let ids = other.send(vec![event("ann"), event("ben")]).await;
+    database.wait_for(&ids).await;
+    let proxy = Proxy::start(&database.url, Fault::HoldLedgerInserts).await;
+    let asked = setup.beside().via(&proxy.url).config(SOON).start_ready().await;
+    let client = asked.client().await;
+    let asking = tokio::spawn(async move { client.erase_user(request("ann")).await });
+    eventually("a change that stands still", || async { (proxy.held() > 0).then_some(()) }).await;
+    asked.kill();
+    assert!(asking.await.unwrap().is_err());
+    assert_eq!(database.count("erasures WHERE state = 'requested'").await, 1);
+    assert_eq!(database.count("events").await, 2);
+    // The one that died is waited for. Its disk is gone, says an operator.
+    eventually("an erasure that is gone on with", || async {
+        (database.count("erasures WHERE state = 'running'").await > 0).then_some(())
+    })
+    .await;
+    let gone = other.command_ok(&setup, &database, &["collectors", "list"]);
+    let id = gone.lines().find(|line| line.contains("running")).map(|it| it[..36].to_owned());
+    assert!(id.is_some(), "{gone}");
+    retire_the_dead(&setup, &database, &other).await;
+    eventually("a completed erasure", || async {
+        (database.count("erasures WHERE state = 'completed'").await > 0).then_some(())
+    })
+    .await;
+    assert_eq!(database.count("events").await, 1);
+}
+
+async fn retire_the_dead(setup: &Setup, database: &Database, living: &Collector) {
+    let own = std::fs::read_to_string(setup.data_dir().join("collector_id")).unwrap();
+    let listed = living.command_ok(setup, database, &["collectors", "list"]);
+    for line in listed.lines().filter(|line| !line.starts_with(own.trim())) {
+        let id = &line[..36];
+        let said = living.command_ok(setup, database, &["collectors", "retire", id]);
+        assert!(said.contains(id), "{said}");
+    }
+}
+
+impl Collector {
+    /// What a subcommand prints that talks to ClickHouse.
+    fn command_ok(&self, setup: &Setup, database: &Database, subcommand: &[&str]) -> String {
+        let output = setup
+            .command(subcommand)
+            .args(["--clickhouse-url", &database.url, "--clickhouse-database", &database.name])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}

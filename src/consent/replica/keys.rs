@@ -49,9 +49,9 @@ impl Keys {
         Self { held, seen: Mutex::default(), unknown: AtomicBool::new(false) }
     }
 
-    /// As a parameter of a query, `Array(String)`.
-    pub(super) fn held_param(&self) -> String {
-        array_param(&self.held)
+    /// As an array in a query.
+    pub(super) fn held_array(&self) -> String {
+        array(&self.held)
     }
 
     pub(super) fn current(&self) -> &str {
@@ -121,8 +121,8 @@ impl Keys {
     }
 }
 
-/// Ids of keys, hexadecimal, or of subjects, as ClickHouse takes an array for a parameter.
-pub(in crate::consent) fn array_param(ids: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+/// Ids of keys or of subjects as an array in a query. They are hexadecimal digits and hyphens.
+pub(in crate::consent) fn array(ids: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
     let quoted: Vec<String> = ids.into_iter().map(|id| format!("'{id}'")).collect();
     format!("[{}]", quoted.join(","))
 }
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn ids_are_quoted_for_the_server() {
-        assert_eq!(array_param(["a1", "b2"]), "['a1','b2']");
-        assert_eq!(array_param([""; 0]), "[]");
+        assert_eq!(array(["a1", "b2"]), "['a1','b2']");
+        assert_eq!(array([""; 0]), "[]");
     }
 }

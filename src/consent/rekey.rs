@@ -32,7 +32,7 @@ pub struct Copied {
 }
 
 /// A key as the ledger has it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownKey {
     /// Its id.
     pub key_id: String,
@@ -141,7 +141,7 @@ impl<'a> Rekeying<'a> {
 const SAME: &str = "tenant, scope, state, source, policy_version, consent_version, jurisdiction, evidence, actor, \
     consent_id, request_id, language, client_name, client_version, platform, collector_id, recorded_at";
 
-/// What lies under people's older pseudonyms, and what it becomes.
+/// What lies under people's older pseudonyms, and what it becomes. Arrays in a query.
 struct Sources {
     older: String,
     /// For each of these, the pseudonym under the current key.
@@ -151,16 +151,11 @@ struct Sources {
 
 impl Sources {
     fn new(people: &[Subjects]) -> Self {
-        let older =
-            people.iter().flat_map(|person| person.iter().skip(1).map(|older| (older, person.current())));
-        let (older, current_of_older): (Vec<_>, Vec<_>) = older.unzip();
-        let current: Vec<_> = people.iter().map(Subjects::current).collect();
-        let list = |ids: Vec<String>| ids.join(", ");
-        let quoted = |ids: &mut dyn Iterator<Item = String>| list(ids.map(|id| format!("'{id}'")).collect());
+        let pairs = || people.iter().flat_map(|it| it.iter().skip(1).map(|older| (*older, it.current())));
         Self {
-            older: quoted(&mut older.iter().map(ToString::to_string)),
-            current_of_older: array(current_of_older),
-            current: quoted(&mut current.iter().map(ToString::to_string)),
+            older: array(pairs().map(|(older, _)| older)),
+            current_of_older: array(pairs().map(|(_, current)| current)),
+            current: array(people.iter().map(Subjects::current)),
         }
     }
 
@@ -169,14 +164,14 @@ impl Sources {
         let Self { older, current_of_older, current } = self;
         // Columns of the projection by person alone: the table itself is in another order.
         format!(
-            "SELECT {SAME}, pseudonym_key_id, toUUID(transform(toString(c.subject_id), [{older}], {current_of_older}, '')) AS becomes,
+            "SELECT {SAME}, pseudonym_key_id, toUUID(transform(toString(c.subject_id), {older}, {current_of_older}, '')) AS becomes,
                     (becomes, c.consent_id) IN
                     (
                         SELECT subject_id, consent_id FROM consent_changes
-                        WHERE tenant = {{tenant:String}} AND subject_id IN ({current})
+                        WHERE tenant = {{tenant:String}} AND subject_id IN {current}
                     ) AS is_there
              FROM consent_changes AS c
-             WHERE c.tenant = {{tenant:String}} AND c.subject_id IN ({older})
+             WHERE c.tenant = {{tenant:String}} AND c.subject_id IN {older}
              ORDER BY c.recorded_at
              LIMIT 1 BY becomes, c.consent_id"
         )

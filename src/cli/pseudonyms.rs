@@ -68,6 +68,9 @@ pub(super) struct RetireArgs {
     /// At most so many people have consent under this key alone, and it may be forgotten, a no as well as a yes
     #[arg(long, value_name = "PEOPLE", default_value_t = 0)]
     leaving_behind: u64,
+    /// Also while no collector stamps with another key: nobody has this one any more
+    #[arg(long)]
+    lost: bool,
 }
 
 /// How many people are copied from one word of progress to the next.
@@ -107,8 +110,8 @@ pub(super) async fn run(config: &Config, command: Command) -> anyhow::Result<()>
         Command::List => list(config),
         Command::Status => status(&client, None).await,
         Command::Rekey(args) => rekey(config, &client, args).await,
-        Command::Retire(RetireArgs { key_id, reason, leaving_behind }) => {
-            let left = rekey::retire(&client, &key_id, &reason, leaving_behind)
+        Command::Retire(RetireArgs { key_id, reason, leaving_behind, lost }) => {
+            let left = rekey::retire(&client, &key_id, &reason, leaving_behind, lost)
                 .await
                 .with_context(|| format!("cannot retire {key_id}"))?;
             println!("{key_id} is retired: no training view shows what was stamped under it");

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::replica::keys::array;
+use super::replica::keys::list;
 use crate::{
     clickhouse::{Client, Error},
     event::{RawUserId, Tenant},
@@ -57,7 +57,8 @@ pub enum RetireError {
     },
     /// There would be no key left.
     #[error(
-        "no collector stamps with another key yet: put the new one first on every collector, and start them"
+        "no collector stamps with another key yet: put the new one first on every collector, and start them; if the \
+         old one is lost, so that none can start: --lost"
     )]
     Last,
     /// People would be forgotten.
@@ -141,7 +142,7 @@ impl<'a> Rekeying<'a> {
 const SAME: &str = "tenant, scope, state, source, policy_version, consent_version, jurisdiction, evidence, actor, \
     consent_id, request_id, language, client_name, client_version, platform, collector_id, recorded_at";
 
-/// What lies under people's older pseudonyms, and what it becomes. Arrays in a query.
+/// What lies under people's older pseudonyms, and what it becomes. Lists in a query, with commas between.
 struct Sources {
     older: String,
     /// For each of these, the pseudonym under the current key.
@@ -153,9 +154,9 @@ impl Sources {
     fn new(people: &[Subjects]) -> Self {
         let pairs = || people.iter().flat_map(|it| it.iter().skip(1).map(|older| (*older, it.current())));
         Self {
-            older: array(pairs().map(|(older, _)| older)),
-            current_of_older: array(pairs().map(|(_, current)| current)),
-            current: array(people.iter().map(Subjects::current)),
+            older: list(pairs().map(|(older, _)| older)),
+            current_of_older: list(pairs().map(|(_, current)| current)),
+            current: list(people.iter().map(Subjects::current)),
         }
     }
 
@@ -164,14 +165,15 @@ impl Sources {
         let Self { older, current_of_older, current } = self;
         // Columns of the projection by person alone: the table itself is in another order.
         format!(
-            "SELECT {SAME}, pseudonym_key_id, toUUID(transform(toString(c.subject_id), {older}, {current_of_older}, '')) AS becomes,
+            "SELECT {SAME}, pseudonym_key_id,
+                    toUUID(transform(toString(c.subject_id), [{older}], [{current_of_older}], '')) AS becomes,
                     (becomes, c.consent_id) IN
                     (
                         SELECT subject_id, consent_id FROM consent_changes
-                        WHERE tenant = {{tenant:String}} AND subject_id IN {current}
+                        WHERE tenant = {{tenant:String}} AND subject_id IN ({current})
                     ) AS is_there
              FROM consent_changes AS c
-             WHERE c.tenant = {{tenant:String}} AND c.subject_id IN {older}
+             WHERE c.tenant = {{tenant:String}} AND c.subject_id IN ({older})
              ORDER BY c.recorded_at
              LIMIT 1 BY becomes, c.consent_id"
         )
@@ -188,8 +190,7 @@ impl Sources {
     fn insert(&self, key_id: &str) -> String {
         format!(
             "INSERT INTO consent_changes ({SAME}, subject_id, pseudonym_key_id, also_under)
-             SELECT {SAME}, becomes, '{key_id}',
-                    [toString(pseudonym_key_id), '{key_id}']
+             SELECT {SAME}, becomes, '{key_id}', [toString(pseudonym_key_id), '{key_id}']
              FROM ({}) WHERE NOT is_there",
             self.changes()
         )
@@ -270,13 +271,14 @@ struct Retired<'a> {
 /// view shows a row that was stamped under it. Gives how many people are left behind.
 ///
 /// # Errors
-/// Nobody knows the key, no other is in use, more people than `leaving_behind` have consent under it alone, or the
+/// Nobody knows the key, no other is in use and it is not `lost`, more people than `leaving_behind` have consent under it alone, or the
 /// server did not take it.
 pub async fn retire(
     client: &Client,
     key_id: &str,
     reason: &str,
     leaving_behind: u64,
+    lost: bool,
 ) -> Result<u64, RetireError> {
     let known = keys(client, None).await?;
     let Some(key) = known.iter().find(|it| it.key_id == key_id) else {
@@ -285,7 +287,7 @@ pub async fn retire(
     if key.retired {
         return Ok(key.only_here);
     }
-    if !known.iter().any(|it| it.in_use && !it.retired && it.key_id != key_id) {
+    if !lost && !known.iter().any(|it| it.in_use && !it.retired && it.key_id != key_id) {
         return Err(RetireError::Last);
     }
     if key.only_here > leaving_behind {

@@ -32,7 +32,7 @@ use crate::{
 
 mod record;
 
-use super::replica::keys::array;
+use super::replica::keys::list;
 use record::{COLUMNS, NEWEST_FIRST, NewRow, ONE_CHANGE, Row, of_person, select};
 pub use record::{Change, ClientInfo, Record};
 
@@ -306,7 +306,7 @@ impl Ledger {
 
     /// The person's newest version, and what there is of a request.
     async fn newest(&self, change: &Change, request_id: Uuid) -> Result<Newest, Error> {
-        let ring = array(change.pseudonym_key_ids.iter());
+        let ring = list(change.pseudonym_key_ids.iter());
         let current = change.pseudonym_key_ids.first().map_or("", |id| &**id);
         let id = request_id.to_string();
         let params = [("tenant", change.tenant.as_str()), ("id", &id), ("current", current)];
@@ -322,7 +322,7 @@ impl Ledger {
                         AS own_subjects,
                     (
                         SELECT count() FROM pseudonym_keys
-                        WHERE NOT has({ring}, key_id)
+                        WHERE key_id NOT IN ({ring})
                           AND key_id NOT IN (SELECT key_id FROM pseudonym_keys_retired)
                     ) + (SELECT count() FROM pseudonym_keys_retired WHERE key_id = {{current:String}})
                         AS unknown_keys

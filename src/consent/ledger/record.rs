@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::LedgerError;
+use super::{LedgerError, list};
 use crate::{
     consent::{ConsentScope, ConsentState, Known, ScopeConsent, Source},
     event::{Jurisdiction, Micros, RedactedText, SubjectId, Tenant},
@@ -32,17 +32,16 @@ pub(super) fn select(subjects: &Subjects) -> String {
 
 /// The condition for that.
 pub(super) fn of_person(subjects: &Subjects) -> String {
-    let ids: Vec<String> = subjects.iter().map(|subject| format!("'{subject}'")).collect();
-    format!("c.tenant = {{tenant:String}} AND c.subject_id IN ({})", ids.join(", "))
+    format!("c.tenant = {{tenant:String}} AND c.subject_id IN ({})", list(subjects))
 }
 
 /// What rows have in common that are of one change: those under the pseudonyms of a person, and those of one
 /// request that two collectors took at once. Rows from before there were request ids have none.
-pub(super) const ONE_CHANGE: &str = "c.consent_version, c.scope, if(c.request_id = toUUID('00000000-0000-0000-0000-000000000000'), c.consent_id, \
-     c.request_id)";
+pub(super) const ONE_CHANGE: &str = "c.consent_version, c.scope, \
+     if(c.request_id = toUUID('00000000-0000-0000-0000-000000000000'), c.consent_id, c.request_id)";
 /// The order of one subject's changes, the newest first, as the replica has it too.
-pub(super) const NEWEST_FIRST: &str = "c.consent_version DESC, (c.state = 'denied') DESC, (c.state = 'unset') DESC, c.consent_id DESC, \
-     c.recorded_at";
+pub(super) const NEWEST_FIRST: &str = "c.consent_version DESC, (c.state = 'denied') DESC, (c.state = 'unset') DESC, \
+     c.consent_id DESC, c.recorded_at";
 
 /// A client that shows people what they consent to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -205,7 +205,8 @@ async fn what_was_said_before_a_rotation_holds_after_it_and_reaches_what_was_wri
         let current = [keys.old.id(), keys.new.id()][round];
         // Silence would be a yes here, so a no that is missed shows.
         let us = |user: &str| event(user).jurisdiction("US");
-        let ids = collector.send(vec![us("no"), us("yes"), us("nobody")]).await;
+        // And a no elsewhere, so that a yes that is missed at the seal shows.
+        let ids = collector.send(vec![us("no"), event("yes"), us("nobody")]).await;
         let rows = database.wait_for(&ids).await;
         let stamps: Vec<_> = rows.iter().map(|row| row.stamp()).collect();
         let expected =
@@ -229,6 +230,7 @@ async fn what_was_said_before_a_rotation_holds_after_it_and_reaches_what_was_wri
         client.set_consent(change("later-no", FIRST, ConsentState::Granted)).await.unwrap();
         assert_eq!(shown(&database).await, before - 1, "a later yes does not bring it back");
         assert_eq!(versions_of(&client, "later-no", 1).await, [3, 2, 1], "each change once, on pages of one");
+        assert_eq!(versions_of(&client, "later-no", 100).await, [3, 2, 1], "and on one page");
         assert_eq!(versions_of(&client, "no", 100).await, [2, 1]);
     }
 }

@@ -127,9 +127,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (PseudonymKey::generate().unwrap(), PseudonymKey::generate().unwrap());
         let keys = SpooledKeys::in_data_dir(dir.path());
-        let check = |ring: &KeyRing, is_empty| {
-            keys.check(ring, is_empty, |path, text| spool::fs::write_atomically(path, text))
-        };
+        let check = |ring: &KeyRing, is_empty| keys.check(ring, is_empty, spool::fs::write_atomically);
         let noted = || fs::read_to_string(&keys.path).unwrap();
         check(&ring(&[&old]), true).unwrap();
         assert_eq!(noted(), format!("{}\n", old.id()));

@@ -121,7 +121,7 @@ enum Command {
     /// Look into the spool
     #[command(subcommand)]
     Spool(spool::Command),
-    /// Make keys of pseudonyms, and list the ids of those in use
+    /// Make, list and replace the keys of pseudonyms
     #[command(subcommand)]
     Pseudonyms(pseudonyms::Command),
     /// Print the effective configuration, secrets hidden, and explain the policy
@@ -218,6 +218,10 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::CheckConfig => check_config::run(&config),
         Command::Redact(command) => redact::run(config, &command),
         Command::Pseudonyms(pseudonyms::Command::List) => pseudonyms::list(&config),
+        Command::Pseudonyms(command) => {
+            telemetry::start_logging(&config.telemetry)?;
+            runtime()?.block_on(pseudonyms::run(&config, command))
+        }
         Command::Spool(command) => spool::run(&config, &command),
         Command::Serve => {
             telemetry::start_logging(&config.telemetry)?;
@@ -250,7 +254,6 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Consent(_)
         | Command::Erase(_)
         | Command::Subject(_)
-        | Command::Pseudonyms(_)
         | Command::ClickhouseLocalServer { .. } => {
             unreachable!("handled above")
         }

@@ -109,6 +109,29 @@ impl Client {
         self.in_time(self.in_database().query_raw(sql).execute()).await
     }
 
+    /// Runs an `INSERT … SELECT`, all of which is done or to be done again: the server keeps no token of it.
+    ///
+    /// # Errors
+    /// See [`Error`]; when it timed out, it may have taken effect.
+    pub async fn insert_select(&self, sql: &str, params: &[(&str, &str)]) -> Result<(), Error> {
+        let mut query = self
+            .in_database()
+            .query_raw(sql)
+            .with_setting("async_insert", "0")
+            // The same rows may be wanted again after somebody removed them.
+            .with_setting("insert_deduplicate", "0");
+        for (name, value) in self.insert_quorum.settings(self.insert_timeout) {
+            query = query.with_setting(name, value);
+        }
+        for (name, value) in params {
+            query = query.param(name, value);
+        }
+        match tokio::time::timeout(self.insert_timeout, query.execute()).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(Error::TimedOut),
+        }
+    }
+
     /// Makes the database, if it is not there.
     ///
     /// # Errors

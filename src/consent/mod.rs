@@ -7,7 +7,7 @@
 //!
 //! [`vocabulary`] has the words, [`policy`] what silence means where, [`decision`] the pure function
 //! from both to a stamp, [`explain`] the same in words, [`ledger`] the append-only record, [`receipt`]
-//! what a person gets of it, and [`replica`] what a collector knows of it. `docs/consent.md` says in
+//! what a person gets of it, [`replica`] what a collector knows of it, and [`rekey`] puts it under a new key. `docs/consent.md` says in
 //! prose what holds.
 
 pub mod decision;
@@ -15,6 +15,7 @@ pub mod explain;
 pub mod ledger;
 pub mod policy;
 pub mod receipt;
+pub mod rekey;
 pub mod replica;
 mod terms;
 pub mod view;

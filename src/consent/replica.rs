@@ -216,8 +216,8 @@ impl Replica {
         let limit = if bounded { client.query_timeout().as_secs_f64() } else { 0.0 };
         let since_us = since.unwrap_or(0).to_string();
         let mut answer = client.query_stream(
-            rows::QUERY,
-            &[("since", &since_us), ("ring", &self.0.keys.held_param())],
+            &rows::query(&self.0.keys.held_array()),
+            &[("since", &since_us)],
             "RowBinary",
             &[("max_execution_time", &limit.to_string())],
         )?;

@@ -211,8 +211,8 @@ pub fn ledger(error: &LedgerError) -> Status {
             unavailable("the consent ledger cannot be read; try again")
         }
         LedgerError::ForeignKey => Status::failed_precondition(
-            "this collector's pseudonym key is not that of the ledger; use another collector, and give this one \
-             the others' pseudonym.key_file",
+            "this collector lacks a pseudonym key that is in use, or begins its ring with a retired one; use another \
+             collector, and give this one the others' pseudonym.key_file",
         ),
         LedgerError::RequestReused => Status::already_exists(
             "request_id was used for another change of this person; give every change an id of its own",

@@ -10,6 +10,7 @@ use crate::{
     clickhouse::{Client, Error, client::Pieces},
     event::{Micros, SubjectId, Tenant},
     pipeline::Subjects,
+    privacy::ByParameters,
 };
 
 /// The form of the object.
@@ -24,7 +25,7 @@ const NOT_INCLUDED: &str = "events that collectors have taken and not delivered 
 pub struct Report {
     client: Client,
     tenant: Tenant,
-    ids: String,
+    subjects: ByParameters,
     /// Tables that are still to come, the next one last.
     tables: Vec<Table>,
     rows: Option<Rows>,
@@ -63,10 +64,8 @@ impl Report {
             WHERE c.database = currentDatabase() AND t.engine LIKE '%MergeTree' AND t.name != 'erasures'
             GROUP BY c.table HAVING max(c.name = 'subject_id') = 1 ORDER BY name DESC";
         let tables = client.query_rows::<Table>(sql, &[]).await?;
-        let quoted: Vec<String> = subjects.iter().map(|id| format!("'{id}'")).collect();
-        let ids = format!("[{}]", quoted.join(","));
         let state = State::Head(subjects.as_slice().to_vec());
-        Ok(Self { client, tenant, ids, tables, rows: None, state })
+        Ok(Self { client, tenant, subjects: ByParameters::new(subjects), tables, rows: None, state })
     }
 
     /// The next piece; none at the end.
@@ -124,10 +123,11 @@ impl Report {
         } else {
             ""
         };
-        let sql = format!("SELECT * FROM {name} WHERE subject_id IN {{ids:Array(UUID)}}{of_tenant}{but}");
+        let sql =
+            format!("SELECT * FROM {name} WHERE subject_id IN ({}){of_tenant}{but}", self.subjects.list);
         let pieces = self.client.query_stream(
             &sql,
-            &[("ids", self.ids.as_str()), ("tenant", self.tenant.as_str())],
+            &self.subjects.with(("tenant", self.tenant.as_str())),
             "JSONEachRow",
             &[("output_format_json_quote_64bit_integers", "0"), ("date_time_output_format", "iso")],
         )?;

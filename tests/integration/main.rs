@@ -26,6 +26,7 @@ mod policy;
 mod power;
 mod power_cut;
 mod privacy;
+mod pseudonym_keys;
 mod redaction_rules;
 mod retries;
 mod roles;

@@ -155,7 +155,7 @@ async fn migrate_sets_what_is_configured_and_a_collector_tells_when_it_is_not() 
     assert!(told.contains("events fsyncs what it writes") && told.contains("consent_changes"), "{told}");
     let own =
         "system.tables WHERE database = currentDatabase() AND engine_full LIKE '%fsync_after_insert = 1%'";
-    assert_eq!(database.count(own).await, 8);
+    assert_eq!(database.count(own).await, 10);
     assert!(!migrate("fsync").contains("fsyncs"), "there is nothing left to do");
     let collector = setup.start_ready().await;
     let gauges = async |collector: &crate::harness::Collector| {

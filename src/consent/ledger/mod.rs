@@ -32,8 +32,8 @@ use crate::{
 
 mod record;
 
-use super::replica::keys::array_param;
-use record::{COLUMNS, NEWEST_FIRST, NewRow, ONE_CHANGE, Row, SAID, SELECT};
+use super::replica::keys::list;
+use record::{COLUMNS, NEWEST_FIRST, NewRow, ONE_CHANGE, Row, SAID, of_person, select};
 pub use record::{Change, ClientInfo, Record};
 
 /// Changes of one subject go one after the other; of so many stripes at once. A ledger that is slow to
@@ -245,9 +245,9 @@ impl Ledger {
     /// What the ledger has of a request.
     async fn recorded(&self, change: &Change, request_id: Uuid) -> Result<Record, LedgerError> {
         let id = request_id.to_string();
-        let sql = format!("{SELECT} AND c.request_id = {{request:UUID}} ORDER BY {NEWEST_FIRST} LIMIT 1");
-        let records =
-            self.select(&sql, &change.tenant, &change.subjects, &[("request", id.as_str())]).await?;
+        let select = select(&change.subjects);
+        let sql = format!("{select} AND c.request_id = {{request:UUID}} ORDER BY {NEWEST_FIRST} LIMIT 1");
+        let records = self.records(&sql, &change.tenant, &[("request", id.as_str())]).await?;
         let record = records.into_iter().next().ok_or(LedgerError::Unknown { what: "request" })?;
         if change.is_recorded_by(&record) { Ok(record) } else { Err(LedgerError::RequestReused) }
     }
@@ -306,37 +306,31 @@ impl Ledger {
 
     /// The person's newest version, and what there is of a request.
     async fn newest(&self, change: &Change, request_id: Uuid) -> Result<Newest, Error> {
-        let subjects = array_param(&change.subjects);
-        let ring = array_param(change.pseudonym_key_ids.iter());
+        let ring = list(change.pseudonym_key_ids.iter());
         let current = change.pseudonym_key_ids.first().map_or("", |id| &**id);
         let id = request_id.to_string();
-        let params = [
-            ("tenant", change.tenant.as_str()),
-            ("subjects", &subjects),
-            ("id", &id),
-            ("ring", &ring),
-            ("current", current),
-        ];
-        let newest = self.client.query_rows::<Newest>(
+        let params = [("tenant", change.tenant.as_str()), ("id", &id), ("current", current)];
+        let sql = format!(
             "SELECT max(c.consent_version) AS version,
-                    maxIf(c.consent_version, c.request_id = {id:UUID}) AS own_version,
-                    toString(argMaxIf(c.consent_id, (c.consent_version, c.consent_id), c.request_id = {id:UUID}))
+                    maxIf(c.consent_version, c.request_id = {{id:UUID}}) AS own_version,
+                    toString(argMaxIf(c.consent_id, (c.consent_version, c.consent_id), c.request_id = {{id:UUID}}))
                         AS own_id,
                     toUnixTimestamp64Micro(
-                        argMaxIf(c.recorded_at, (c.consent_version, c.consent_id), c.request_id = {id:UUID}))
+                        argMaxIf(c.recorded_at, (c.consent_version, c.consent_id), c.request_id = {{id:UUID}}))
                         AS own_recorded_at_us,
-                    arrayMap(id -> toString(id), groupUniqArrayIf(c.subject_id, c.request_id = {id:UUID}))
+                    arrayMap(id -> toString(id), groupUniqArrayIf(c.subject_id, c.request_id = {{id:UUID}}))
                         AS own_subjects,
                     (
                         SELECT count() FROM pseudonym_keys
-                        WHERE NOT has({ring:Array(String)}, key_id)
+                        WHERE key_id NOT IN ({ring})
                           AND key_id NOT IN (SELECT key_id FROM pseudonym_keys_retired)
-                    ) + (SELECT count() FROM pseudonym_keys_retired WHERE key_id = {current:String})
+                    ) + (SELECT count() FROM pseudonym_keys_retired WHERE key_id = {{current:String}})
                         AS unknown_keys
              FROM consent_changes AS c
-             WHERE c.tenant = {tenant:String} AND c.subject_id IN {subjects:Array(UUID)}",
-            &params,
+             WHERE {}",
+            of_person(&change.subjects)
         );
+        let newest = self.client.query_rows::<Newest>(&sql, &params);
         let rows = tokio::time::timeout(self.timeout, newest).await.unwrap_or(Err(Error::TimedOut))?;
         Ok(rows.into_iter().next().unwrap_or_default())
     }
@@ -346,8 +340,8 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn current(&self, tenant: &Tenant, subjects: &Subjects) -> Result<Vec<Record>, LedgerError> {
-        let sql = format!("{SELECT}{SAID} ORDER BY {NEWEST_FIRST} LIMIT 1 BY c.scope");
-        let mut records = self.select(&sql, tenant, subjects, &[]).await?;
+        let sql = format!("{}{SAID} ORDER BY {NEWEST_FIRST} LIMIT 1 BY c.scope", select(subjects));
+        let mut records = self.records(&sql, tenant, &[]).await?;
         records.sort_by_key(|record| record.scope);
         Ok(records)
     }
@@ -371,25 +365,24 @@ impl Ledger {
         let newest_first = "c.consent_version DESC, c.consent_id DESC";
         // What is one change is found out before the page begins: its rows may have several ids.
         let mut sql = format!(
-            "SELECT * FROM ({SELECT}{SAID} ORDER BY {newest_first}, c.recorded_at LIMIT 1 BY {ONE_CHANGE}) AS c"
+            "SELECT * FROM ({}{SAID} ORDER BY {newest_first}, c.recorded_at LIMIT 1 BY {ONE_CHANGE}) AS c",
+            select(subjects)
         );
         if after.is_some() {
             sql.push_str(" WHERE (c.consent_version, toUUID(c.consent_id)) < ({version:UInt32}, {id:UUID})");
             params.extend([("version", version.as_str()), ("id", id.as_str())]);
         }
         sql.push_str(" ORDER BY c.consent_version DESC, toUUID(c.consent_id) DESC LIMIT {limit:UInt32}");
-        self.select(&sql, tenant, subjects, &params).await
+        self.records(&sql, tenant, &params).await
     }
 
-    async fn select(
+    async fn records(
         &self,
         sql: &str,
         tenant: &Tenant,
-        subjects: &Subjects,
         more: &[(&str, &str)],
     ) -> Result<Vec<Record>, LedgerError> {
-        let subjects = array_param(subjects);
-        let mut params = vec![("tenant", tenant.as_str()), ("subjects", subjects.as_str())];
+        let mut params = vec![("tenant", tenant.as_str())];
         params.extend_from_slice(more);
         let read = self.client.query_rows::<Row>(sql, &params);
         let read = tokio::time::timeout(self.timeout, read).await.unwrap_or(Err(Error::TimedOut));

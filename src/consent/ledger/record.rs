@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::LedgerError;
+use super::{LedgerError, list};
 use crate::{
     consent::{ConsentScope, ConsentState, Known, ScopeConsent, Source},
     event::{Jurisdiction, Micros, RedactedText, SubjectId, Tenant},
@@ -16,25 +16,35 @@ use crate::{
 pub(super) const COLUMNS: &str = "(tenant, subject_id, scope, state, source, policy_version, consent_version, \
     jurisdiction, evidence, actor, consent_id, request_id, language, client_name, client_version, platform, \
     pseudonym_key_id, also_under, collector_id)";
-/// One person's changes under all pseudonyms, as [`Row`]s.
-pub(super) const SELECT: &str =
-    "SELECT toString(c.consent_id) AS consent_id, toString(c.request_id) AS request_id,
+/// Changes, as [`Row`]s.
+const SELECT: &str = "SELECT toString(c.consent_id) AS consent_id, toString(c.request_id) AS request_id,
         toString(scope) AS scope, toString(state) AS state, toString(source) AS source,
         toString(policy_version) AS policy_version, consent_version,
         toString(jurisdiction) AS jurisdiction, evidence, actor, toString(language) AS language,
         toString(client_name) AS client_name, toString(client_version) AS client_version,
         toString(platform) AS platform, toUnixTimestamp64Micro(recorded_at) AS recorded_at_us
-    FROM consent_changes AS c
-    WHERE c.tenant = {tenant:String} AND c.subject_id IN {subjects:Array(UUID)}";
+    FROM consent_changes AS c";
+
 /// And not what an erasure left in their place, which is no change that anybody made.
 pub(super) const SAID: &str = " AND NOT (c.state = 'unset' AND c.source = 'policy_default')";
+
+/// One person's changes under all pseudonyms; the tenant is a parameter.
+pub(super) fn select(subjects: &Subjects) -> String {
+    format!("{SELECT} WHERE {}", of_person(subjects))
+}
+
+/// The condition for that.
+pub(super) fn of_person(subjects: &Subjects) -> String {
+    format!("c.tenant = {{tenant:String}} AND c.subject_id IN ({})", list(subjects))
+}
+
 /// What rows have in common that are of one change: those under the pseudonyms of a person, and those of one
 /// request that two collectors took at once. Rows from before there were request ids have none.
-pub(super) const ONE_CHANGE: &str = "c.consent_version, c.scope, if(c.request_id = toUUID('00000000-0000-0000-0000-000000000000'), c.consent_id, \
-     c.request_id)";
+pub(super) const ONE_CHANGE: &str = "c.consent_version, c.scope, \
+     if(c.request_id = toUUID('00000000-0000-0000-0000-000000000000'), c.consent_id, c.request_id)";
 /// The order of one subject's changes, the newest first, as the replica has it too.
-pub(super) const NEWEST_FIRST: &str = "c.consent_version DESC, (c.state = 'denied') DESC, (c.state = 'unset') DESC, c.consent_id DESC, \
-     c.recorded_at";
+pub(super) const NEWEST_FIRST: &str = "c.consent_version DESC, (c.state = 'denied') DESC, (c.state = 'unset') DESC, \
+     c.consent_id DESC, c.recorded_at";
 
 /// A client that shows people what they consent to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -49,9 +49,9 @@ impl Keys {
         Self { held, seen: Mutex::default(), unknown: AtomicBool::new(false) }
     }
 
-    /// As a parameter of a query, `Array(String)`.
-    pub(super) fn held_param(&self) -> String {
-        array_param(&self.held)
+    /// As an array in a query.
+    pub(super) fn held_array(&self) -> String {
+        format!("[{}]", list(&self.held))
     }
 
     pub(super) fn current(&self) -> &str {
@@ -67,9 +67,9 @@ impl Keys {
         !self.unknown.load(Ordering::Relaxed)
     }
 
-    /// The ledger has consent under this key, and not under one that is held.
+    /// The ledger has consent under this key, and not under one that is held. None when it is empty.
     pub(super) fn needs(&self, key_id: &str) {
-        if self.held.iter().any(|held| held == key_id) {
+        if key_id.is_empty() || self.held.iter().any(|held| held == key_id) {
             return;
         }
         let mut seen = self.seen();
@@ -121,10 +121,10 @@ impl Keys {
     }
 }
 
-/// Ids of keys, hexadecimal, or of subjects, as ClickHouse takes an array for a parameter.
-pub(in crate::consent) fn array_param(ids: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+/// Ids of keys or of subjects as a list in a query. They are hexadecimal digits and hyphens.
+pub(in crate::consent) fn list(ids: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
     let quoted: Vec<String> = ids.into_iter().map(|id| format!("'{id}'")).collect();
-    format!("[{}]", quoted.join(","))
+    quoted.join(",")
 }
 
 #[derive(Serialize)]
@@ -172,6 +172,7 @@ mod tests {
         let keys = keys(&["k2", "k1"]);
         keys.settle(&[state("k1", false), state("k2", false)]);
         keys.needs("k1");
+        keys.needs("");
         assert!(keys.are_known());
         keys.needs("k0");
         assert!(!keys.are_known());
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn ids_are_quoted_for_the_server() {
-        assert_eq!(array_param(["a1", "b2"]), "['a1','b2']");
-        assert_eq!(array_param([""; 0]), "[]");
+        assert_eq!(list(["a1", "b2"]), "'a1','b2'");
+        assert_eq!(keys(&["k2", "k1"]).held_array(), "['k2','k1']");
     }
 }

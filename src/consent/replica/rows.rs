@@ -11,16 +11,16 @@ use crate::{
 /// Those come though there is no row of the ledger. They are told by what the ledger gives to none: the scope 0 and
 /// the version 0; and from each other by the state ([`CLOCK`], [`KEY_IN_USE`], [`KEY_RETIRED`]).
 ///
-/// The key of a row is of interest when it is not in the `ring`, and neither is another one under which the same
+/// The key of a row is of interest when it is not in `$RING`, and neither is another one under which the same
 /// change lies. Nobody asks for those whose key is retired and not in the ring.
-pub(super) const QUERY: &str =
+const QUERY: &str =
     "SELECT subject_id, CAST(scope, 'Int8') AS scope, CAST(state, 'Int8') AS state,
         CAST(source, 'Int8') AS source, consent_version, toString(policy_version) AS terms,
-        if(has({ring:Array(String)}, toString(pseudonym_key_id)) OR hasAny(also_under, {ring:Array(String)}),
+        if(has($RING, toString(pseudonym_key_id)) OR hasAny(also_under, $RING),
            '', toString(pseudonym_key_id)) AS missing_key_id
     FROM consent_changes
     WHERE recorded_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')
-      AND (has({ring:Array(String)}, toString(pseudonym_key_id))
+      AND (has($RING, toString(pseudonym_key_id))
            OR pseudonym_key_id NOT IN (SELECT key_id FROM pseudonym_keys_retired))
     UNION ALL
     SELECT toUUID('00000000-0000-0000-0000-000000000000'), toInt8(0), toInt8(0), toInt8(0), toUInt32(0),
@@ -33,6 +33,11 @@ pub(super) const QUERY: &str =
     SELECT DISTINCT toUUID('00000000-0000-0000-0000-000000000000'), toInt8(0), toInt8(2), toInt8(0), toUInt32(0),
         '', key_id
     FROM pseudonym_keys_retired";
+
+/// What is read by a collector with these keys.
+pub(super) fn query(ring: &str) -> String {
+    QUERY.replace("$RING", ring)
+}
 
 /// The row has the time of the ledger's clock.
 const CLOCK: u8 = 0;

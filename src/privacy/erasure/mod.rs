@@ -180,7 +180,7 @@ impl Erasures {
                 actor: RedactedText::default(),
                 language: String::new(),
                 client: ClientInfo::default(),
-                request_id: Some(Uuid::from_u128(person.erasure_id.as_u128() ^ (scope as u128) << 64)),
+                request_id: Some(tombstone(person.erasure_id, scope)),
             };
             // The last one has the highest version: it is above the first, and above all that came before.
             version = self.ledger.set(&change).await?.consent_version.max(version);
@@ -192,6 +192,11 @@ impl Erasures {
     async fn wait_for_request(&self, at_most: Duration) {
         let _ = tokio::time::timeout(at_most, self.wanted.notified()).await;
     }
+}
+
+/// The request id of an erasure's row in the ledger.
+const fn tombstone(erasure_id: Uuid, scope: ConsentScope) -> Uuid {
+    Uuid::from_u128(erasure_id.as_u128() ^ (scope as u128) << 64)
 }
 
 /// The id of a tenant's request, which no other tenant's can have.

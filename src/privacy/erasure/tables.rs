@@ -9,11 +9,13 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{ErasureError, Step, records::id_list};
+use super::{ErasureError, Step, records::id_list, tombstone};
 use crate::{
     clickhouse::{Client, Error},
+    consent::ConsentScope,
     event::Tenant,
     pipeline::Subjects,
+    privacy::ByParameters,
 };
 
 /// Whom erasures are about, which is removed last.
@@ -113,17 +115,17 @@ impl Tables {
 
     /// How many rows each holds of a person.
     pub(super) async fn count_of(&self, tenant: &Tenant, subjects: &Subjects) -> Result<Vec<Step>, Error> {
-        let ids: Vec<String> = subjects.iter().map(|id| format!("'{id}'")).collect();
-        let ids = format!("[{}]", ids.join(","));
+        let by_parameters = ByParameters::new(subjects);
         let mut steps = Vec::new();
         for table in self.of_people().await? {
             let of_tenant = if table.has_tenant == 1 { " AND tenant = {tenant:String}" } else { "" };
             let but = if table.name == LEDGER { format!(" AND NOT {TOMBSTONE}") } else { String::new() };
             let sql = format!(
-                "SELECT count() AS rows FROM {} WHERE subject_id IN {{ids:Array(UUID)}}{of_tenant}{but}",
-                quoted(&table.name)
+                "SELECT count() AS rows FROM {} WHERE subject_id IN ({}){of_tenant}{but}",
+                quoted(&table.name),
+                by_parameters.list
             );
-            let params = [("ids", ids.as_str()), ("tenant", tenant.as_str())];
+            let params = by_parameters.with(("tenant", tenant.as_str()));
             let counted = self.client.query_rows::<Rows>(&sql, &params).await?;
             steps.push(Step {
                 step: format!("table {}", table.name),
@@ -188,7 +190,7 @@ impl Tables {
             let sql = format!(
                 "SELECT count() AS rows, anyLast(latest_fail_reason) AS failure FROM system.mutations
                  WHERE database = currentDatabase() AND table = {{table:String}} AND NOT is_done
-                   AND command LIKE '%{SUBJECTS}%'"
+                   AND (command LIKE '%{SUBJECTS}%' OR command LIKE '%policy_default%')"
             );
             let under_way = self.client.query_rows::<Mutations>(&sql, &[("table", table)]).await?;
             match under_way.first() {
@@ -251,20 +253,13 @@ impl Tables {
     /// Removes what was kept of these erasures: the tombstones, then whom they are about.
     pub(super) async fn forget(&self, erasures: &[Uuid]) -> Result<(), ErasureError> {
         let ids = id_list(erasures);
-        let database = quoted(self.client.database());
-        self.wait_for_mutations(LEDGER).await?;
+        let tombstones: Vec<Uuid> =
+            erasures.iter().flat_map(|id| ConsentScope::ALL.map(|scope| tombstone(*id, scope))).collect();
+        let tombstones = id_list(&tombstones);
         self.delete(
             LEDGER,
-            &format!(
-                "{TOMBSTONE} AND (toString(tenant), subject_id, consent_version) IN
-                 (
-                    SELECT tenant, subject_id, arrayJoin(range(below + 1)) FROM
-                    (
-                        SELECT toString(tenant) AS tenant, subject_id, max(below_version) AS below
-                        FROM {database}.{SUBJECTS} WHERE erasure_id IN ({ids}) GROUP BY tenant, subject_id
-                    )
-                 )"
-            ),
+            // Also those that were copied under another key since: they keep the request's id.
+            &format!("{TOMBSTONE} AND request_id IN ({tombstones})"),
         )
         .await?;
         let sql =

@@ -49,11 +49,13 @@ CREATE TABLE IF NOT EXISTS collectors
 ENGINE = ReplacingMergeTree(seen_at)
 ORDER BY collector_id;
 
--- Which collector carries erasures out in which interval. One insert of each number takes effect.
+-- Which collector carries erasures out in which interval. One insert of each number takes effect, and one more when
+-- it is done.
 CREATE TABLE IF NOT EXISTS erasure_rounds
 (
     round        UInt64,
     collector_id String,
+    is_done      Bool,
     claimed_at   DateTime DEFAULT now()
 )
 ENGINE = MergeTree

@@ -51,6 +51,7 @@ mod tail;
 mod terms;
 
 use apply::Applier;
+pub(super) use erased::ERASED;
 pub use erased::Erased;
 use held::Held;
 use keys::Keys;

@@ -32,8 +32,8 @@ use crate::{
 
 mod record;
 
-use super::replica::keys::list;
-use record::{COLUMNS, NEWEST_FIRST, NewRow, ONE_CHANGE, Row, SAID, of_person, select};
+use super::replica::{ERASED, keys::list};
+use record::{COLUMNS, NEWEST_FIRST, NewRow, ONE_CHANGE, Row, of_person, select, since_erasure};
 pub use record::{Change, ClientInfo, Record};
 
 /// Changes of one subject go one after the other; of so many stripes at once. A ledger that is slow to
@@ -340,13 +340,14 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be read.
     pub async fn current(&self, tenant: &Tenant, subjects: &Subjects) -> Result<Vec<Record>, LedgerError> {
-        let sql = format!("{}{SAID} ORDER BY {NEWEST_FIRST} LIMIT 1 BY c.scope", select(subjects));
+        let sql = format!("{} ORDER BY {NEWEST_FIRST} LIMIT 1 BY c.scope", select(subjects));
         let mut records = self.records(&sql, tenant, &[]).await?;
+        records.retain(|record| (record.state, record.source) != ERASED);
         records.sort_by_key(|record| record.scope);
         Ok(records)
     }
 
-    /// A page of a person's changes, the newest first.
+    /// A page of a person's changes, the newest first; those since they were erased, if they were.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -365,8 +366,9 @@ impl Ledger {
         let newest_first = "c.consent_version DESC, c.consent_id DESC";
         // What is one change is found out before the page begins: its rows may have several ids.
         let mut sql = format!(
-            "SELECT * FROM ({}{SAID} ORDER BY {newest_first}, c.recorded_at LIMIT 1 BY {ONE_CHANGE}) AS c",
-            select(subjects)
+            "SELECT * FROM ({}{} ORDER BY {newest_first}, c.recorded_at LIMIT 1 BY {ONE_CHANGE}) AS c",
+            select(subjects),
+            since_erasure(subjects)
         );
         if after.is_some() {
             sql.push_str(" WHERE (c.consent_version, toUUID(c.consent_id)) < ({version:UInt32}, {id:UUID})");

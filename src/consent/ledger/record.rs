@@ -25,8 +25,15 @@ const SELECT: &str = "SELECT toString(c.consent_id) AS consent_id, toString(c.re
         toString(platform) AS platform, toUnixTimestamp64Micro(recorded_at) AS recorded_at_us
     FROM consent_changes AS c";
 
-/// And not what an erasure left in their place, which is no change that anybody made.
-pub(super) const SAID: &str = " AND NOT (c.state = 'unset' AND c.source = 'policy_default')";
+/// And of that person not what is to go since an erasure, nor what that left in its place, which is no change that
+/// anybody made.
+pub(super) fn since_erasure(subjects: &Subjects) -> String {
+    format!(
+        " AND c.consent_version > (SELECT max(c.consent_version) FROM consent_changes AS c
+            WHERE {} AND c.state = 'unset' AND c.source = 'policy_default')",
+        of_person(subjects)
+    )
+}
 
 /// One person's changes under all pseudonyms; the tenant is a parameter.
 pub(super) fn select(subjects: &Subjects) -> String {

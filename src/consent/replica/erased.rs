@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What the ledger has of an erasure.
-pub(super) const ERASED: (ConsentState, Source) = (ConsentState::Unset, Source::PolicyDefault);
+pub(in crate::consent) const ERASED: (ConsentState, Source) = (ConsentState::Unset, Source::PolicyDefault);
 
 /// The people of whom rows may still come. About 64 bytes for each pseudonym, from the erasure until the collector ends.
 #[derive(Debug, Default)]

@@ -37,11 +37,13 @@ pub(super) struct Local {
     /// What was durable when it was certain that the erasure is known here.
     until: HashMap<Uuid, Position>,
     told_damaged: bool,
+    /// Rows that were taken out of quarantine, and not reported yet.
+    quarantined: u64,
 }
 
 impl Local {
     pub(super) fn new(spools: Spools) -> Self {
-        Self { spools, until: HashMap::new(), told_damaged: false }
+        Self { spools, until: HashMap::new(), told_damaged: false, quarantined: 0 }
     }
 
     /// Brings those that are under way further, and reports on those that are done.
@@ -93,6 +95,7 @@ impl Local {
             // It is never aborted, so it panicked, and so does who waits for it.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+        self.quarantined += erased.rows;
         if erased.damaged_files > 0 {
             if !self.told_damaged {
                 self.told_damaged = true;
@@ -109,11 +112,10 @@ impl Local {
             return Ok(());
         }
         self.told_damaged = false;
-        let mut quarantined = erased.rows;
         for person in done {
             let ids: Vec<SubjectId> = person.pseudonyms.iter().map(|(id, _)| *id).collect();
             // Those of the quarantine are not told apart by person.
-            let rows = self.spools.replica.erased().dropped(&ids) + std::mem::take(&mut quarantined);
+            let rows = self.spools.replica.erased().dropped(&ids) + std::mem::take(&mut self.quarantined);
             records.step(person.key(), SPOOL, [rows, rows]).await?;
         }
         Ok(())

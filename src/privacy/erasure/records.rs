@@ -181,12 +181,19 @@ struct Now {
 
 #[derive(Deserialize)]
 struct Claimed {
-    collector_id: String,
+    is_own: u8,
 }
 
-/// A time as ClickHouse reads it into a `DateTime64(6)`.
-fn seconds(micros: i64) -> String {
-    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+#[derive(Serialize)]
+struct NewRound<'a> {
+    round: u64,
+    collector_id: &'a str,
+    is_done: bool,
+}
+
+/// A time as ClickHouse reads it into a `DateTime64(6)`, whatever the server's settings are.
+fn date_time(micros: i64) -> String {
+    Micros(micros).to_string().replace('T', " ").replace('Z', "")
 }
 
 fn lines<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<bytes::Bytes, Error> {
@@ -231,9 +238,9 @@ impl Records {
             erasure_id,
             tenant,
             state,
-            requested_at: seconds(requested),
-            completed_at: seconds(completed),
-            forgotten_at: seconds(forgotten),
+            requested_at: date_time(requested),
+            completed_at: date_time(completed),
+            forgotten_at: date_time(forgotten),
             actor,
             collector_id: &self.collector_id,
         };
@@ -406,15 +413,37 @@ impl Records {
         self.insert("collectors", "(collector_id, state)", lines([row])?, &token).await
     }
 
-    /// Whether this collector carries erasures out in the interval that it is by ClickHouse's clock: whoever asks first
-    /// does, since ClickHouse takes one insert of one token.
-    pub(super) async fn claim(&self, interval_ms: u64) -> Result<bool, Error> {
+    /// Whether this collector carries erasures out in the interval that it is by ClickHouse's clock, and in which round:
+    /// whoever asks first does, since ClickHouse takes one insert of one token, unless another is still at it. One that
+    /// died is waited for a minute. Two at once would do no harm but to count rows twice.
+    pub(super) async fn claim(&self, interval_ms: u64) -> Result<Option<u64>, Error> {
         let round = u64::try_from(self.now().await? / 1_000).unwrap_or(0) / interval_ms.max(1);
-        let body = serde_json::json!({"round": round, "collector_id": self.collector_id}).to_string();
-        let token = format!("round/{interval_ms}/{round}");
-        self.insert("erasure_rounds", "(round, collector_id)", body.into(), &token).await?;
-        let sql = "SELECT collector_id FROM erasure_rounds WHERE round = {round:UInt64} LIMIT 1";
-        let claimed = self.client.query_rows::<Claimed>(sql, &[("round", &round.to_string())]).await?;
-        Ok(claimed.first().is_some_and(|it| it.collector_id == self.collector_id))
+        self.put_round(round, false, &format!("round/{interval_ms}/{round}")).await?;
+        let sql = "SELECT
+                countIf(round = {round:UInt64} AND collector_id = {own:String} AND NOT done) > 0
+                AND countIf(collector_id != {own:String} AND NOT done) = 0 AS is_own
+            FROM
+            (
+                SELECT round, collector_id, max(is_done) AS done FROM erasure_rounds
+                WHERE claimed_at > now() - INTERVAL 1 MINUTE GROUP BY round, collector_id
+            )";
+        let params = [("round", round.to_string()), ("own", self.collector_id.clone())];
+        let params = params.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let claimed = self.client.query_rows::<Claimed>(sql, &params).await?;
+        if claimed.first().is_some_and(|it| it.is_own == 1) {
+            return Ok(Some(round));
+        }
+        self.finish(round).await?;
+        Ok(None)
+    }
+
+    /// Lets others carry erasures out.
+    pub(super) async fn finish(&self, round: u64) -> Result<(), Error> {
+        self.put_round(round, true, &Uuid::now_v7().to_string()).await
+    }
+
+    async fn put_round(&self, round: u64, is_done: bool, token: &str) -> Result<(), Error> {
+        let row = NewRound { round, collector_id: &self.collector_id, is_done };
+        self.insert("erasure_rounds", "(round, collector_id, is_done)", lines([row])?, token).await
     }
 }

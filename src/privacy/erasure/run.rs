@@ -104,10 +104,11 @@ impl Carrier {
             return Ok(());
         }
         let interval_ms = u64::try_from(self.options.interval.as_millis()).unwrap_or(u64::MAX);
-        if !self.erasures.records.claim(interval_ms).await? {
-            return Ok(());
-        }
+        let Some(round) = self.erasures.records.claim(interval_ms).await? else { return Ok(()) };
+        // What is done since it was looked before is not done again.
+        let open = self.erasures.records.open(self.options.grace.as_secs()).await?;
         let done = self.erasures.round(&open).await;
+        self.erasures.records.finish(round).await?;
         if let Err(ErasureError::NotAllowed(_)) = &done {
             self.not_allowed_until = Some(Instant::now() + NOT_ALLOWED);
         }
@@ -148,6 +149,8 @@ impl Erasures {
             return Ok(left_of);
         }
         for table in self.tables.of_people().await? {
+            // One that a collector left behind is gone on with by ClickHouse.
+            self.tables.wait_for_mutations(&table.name).await?;
             let found = self.tables.count(&table, &ids).await?;
             if found.is_empty() {
                 continue;

@@ -164,9 +164,6 @@ impl Tables {
 
     /// Removes the rows of all erasures from a table, and waits until it is done.
     pub(super) async fn remove(&self, table: &Table) -> Result<(), ErasureError> {
-        // One that a collector left behind is gone on with by ClickHouse. It may have read the pseudonyms before ours
-        // were there, so it takes another.
-        self.wait_for_mutations(&table.name).await?;
         self.delete(&table.name, &table.condition(self.client.database())).await
     }
 
@@ -182,7 +179,7 @@ impl Tables {
     }
 
     /// Waits until no mutation of erasures is under way in a table.
-    async fn wait_for_mutations(&self, table: &str) -> Result<(), ErasureError> {
+    pub(super) async fn wait_for_mutations(&self, table: &str) -> Result<(), ErasureError> {
         let started = std::time::Instant::now();
         let mut pause = FIRST_LOOK;
         let mut told = false;

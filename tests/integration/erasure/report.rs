@@ -51,8 +51,8 @@ async fn everything_that_is_held_about_a_person_is_read_out_and_nothing_of_other
     // By the command, to a file that nobody else can read.
     let file = setup.data_dir().join("ann.json");
     let command = |user: &str| {
-        let mut command = setup.command(&["subject", "report", "--user", user, "--out"]);
-        command.arg(&file).args(["--grpc-addr", &collector.grpc]);
+        let mut command = setup.command(&["subject", "report", "--user", user]);
+        command.arg("--out").arg(&file).args(["--grpc-addr", &collector.grpc]);
         command.output().unwrap()
     };
     let written = command("ann");

@@ -73,29 +73,27 @@ impl Report {
     /// # Errors
     /// ClickHouse cannot be read on. What came before is not a whole object then.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        loop {
-            match &self.state {
-                State::Head(subjects) => {
-                    let head = self.head(subjects)?;
-                    self.state = State::Tables { any: false };
-                    return Ok(Some(head));
-                }
-                State::Done => return Ok(None),
-                State::Tables { .. } => {}
+        match &self.state {
+            State::Head(subjects) => {
+                let head = self.head(subjects)?;
+                self.state = State::Tables { any: false };
+                return Ok(Some(head));
             }
-            if let Some(rows) = &mut self.rows {
-                if let Some(piece) = rows.next().await? {
-                    return Ok(Some(piece));
-                }
-                self.rows = None;
-                return Ok(Some(Bytes::from_static(b"]")));
-            }
-            let Some(table) = self.tables.pop() else {
-                self.state = State::Done;
-                return Ok(Some(Bytes::from_static(b"\n}}\n")));
-            };
-            return self.begin_table(&table).map(Some);
+            State::Done => return Ok(None),
+            State::Tables { .. } => {}
         }
+        if let Some(rows) = &mut self.rows {
+            if let Some(piece) = rows.next().await? {
+                return Ok(Some(piece));
+            }
+            self.rows = None;
+            return Ok(Some(Bytes::from_static(b"]")));
+        }
+        let Some(table) = self.tables.pop() else {
+            self.state = State::Done;
+            return Ok(Some(Bytes::from_static(b"\n}}\n")));
+        };
+        self.begin_table(&table).map(Some)
     }
 
     fn head(&self, subjects: &[SubjectId]) -> Result<Bytes, Error> {

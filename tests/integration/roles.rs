@@ -2,11 +2,14 @@
 
 use assent::{
     clickhouse::migrations,
-    ingress::proto::{ConsentScope, ConsentState},
+    ingress::{
+        client::ClientError,
+        proto::{ConsentScope, ConsentState, EraseUserRequest},
+    },
 };
 use serde::Deserialize;
 
-use crate::harness::{Collector, Database, Setup, change, event};
+use crate::harness::{Collector, Database, Setup, change, event, eventually};
 
 const ACCESS_DENIED: u32 = 497;
 const READONLY: u32 = 164;
@@ -20,9 +23,11 @@ struct Anything {}
 async fn readers_get_what_they_may_have_and_the_server_refuses_the_rest() {
     let database = Database::named("assent");
     migrations::migrate(&database.client).await.unwrap();
-    let collector = Setup::new(&database).start_ready().await;
+    let by_role = "[erasure]\ninterval = \"200ms\"\nclickhouse_user = \"eraser\"\n";
+    let collector = Setup::new(&database).config(by_role).start_ready().await;
     each_role_reads_its_own_and_nothing_else(&database, &collector).await;
     neither_errors_nor_settings_tell_what_a_view_does_not_show(&database, &collector).await;
+    the_role_that_erases_is_enough_for_it(&database, &collector).await;
 }
 
 async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector: &Collector) {
@@ -48,6 +53,9 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
         ("privacy", "SELECT * FROM consent_changes", 3),
         ("privacy", "SELECT DISTINCT version FROM redaction_rules", 1),
         ("privacy", "SELECT * FROM redaction_rules_revoked", 0),
+        ("eraser", "SELECT * FROM events", 3),
+        ("eraser", "SELECT table FROM system.mutations WHERE database = 'assent' AND table = 'none'", 0),
+        ("eraser", "SELECT name FROM system.parts WHERE table = 'none'", 0),
     ];
     for (user, sql, rows) in may {
         let client = Database::client_as(&database.url, "assent", user);
@@ -91,6 +99,15 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
         ("privacy", "TRUNCATE TABLE events"),
         ("privacy", "INSERT INTO consent_changes (tenant) VALUES ('local')"),
         ("privacy", "DROP TABLE consent_changes"),
+        ("privacy", "ALTER TABLE events DELETE WHERE 1"),
+        ("privacy", "INSERT INTO erasures (tenant) VALUES ('local')"),
+        ("eraser", "ALTER TABLE events UPDATE text = '' WHERE 1"),
+        ("eraser", "INSERT INTO events (tenant) VALUES ('local')"),
+        ("eraser", "INSERT INTO erasure_steps (step) VALUES ('verified')"),
+        ("eraser", "TRUNCATE TABLE events"),
+        ("eraser", "DROP TABLE consent_changes"),
+        ("ml_first_party", "SELECT * FROM erasure_subjects"),
+        ("analyst", "SELECT * FROM erasure_subjects"),
     ];
     for (user, sql) in may_not {
         let client = Database::client_as(&database.url, "assent", user);
@@ -152,6 +169,29 @@ async fn neither_errors_nor_settings_tell_what_a_view_does_not_show(
         SETTINGS additional_table_filters = {'assent.events': 'text LIKE \\'SECRET%\\''}";
     let refused = analyst.query_rows::<Anything>(sql, &[]).await.map(drop).unwrap_err();
     assert_eq!(refused.code(), Some(READONLY), "{refused}");
+}
+
+/// The collector erases as a user with that role and no other.
+async fn the_role_that_erases_is_enough_for_it(database: &Database, collector: &Collector) {
+    let client = collector.client().await;
+    let before = database.count("events").await;
+    let request = EraseUserRequest { user_id: "both".to_owned(), ..EraseUserRequest::default() };
+    let erasure = client.erase_user(request).await.unwrap();
+    eventually("an erasure that is verified", || async {
+        let now = client.get_erasure(erasure.erasure_id.clone()).await.unwrap();
+        now.steps.iter().any(|step| step.step == "verified").then_some(())
+    })
+    .await;
+    assert_eq!(database.count("events").await, before - 1);
+    let mut report = Vec::new();
+    client
+        .report_subject::<ClientError>("first".to_owned(), |piece| {
+            report.extend_from_slice(piece);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert!(String::from_utf8(report).unwrap().contains("\"events\":[\n{"));
 }
 
 #[test]

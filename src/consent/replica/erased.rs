@@ -14,7 +14,11 @@ use std::{
     },
 };
 
+use serde::Deserialize;
+use uuid::Uuid;
+
 use crate::{
+    clickhouse::{Client, Error},
     consent::{ConsentState, Source},
     event::SubjectId,
 };
@@ -22,11 +26,18 @@ use crate::{
 /// What the ledger has of an erasure.
 pub(in crate::consent) const ERASED: (ConsentState, Source) = (ConsentState::Unset, Source::PolicyDefault);
 
-/// The people of whom rows may still come. About 64 bytes for each pseudonym, from the erasure until the collector ends.
+/// The people of whom rows may still come. About 64 bytes for each pseudonym, from the erasure until a while after this
+/// collector was done with it.
 #[derive(Debug, Default)]
 pub struct Erased {
     people: RwLock<HashMap<SubjectId, Person>>,
     learnt: AtomicU64,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    subject_id: Uuid,
+    version: u32,
 }
 
 #[derive(Debug)]
@@ -38,6 +49,20 @@ struct Person {
 }
 
 impl Erased {
+    /// Whom the ledger has erasures of now.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn read(client: &Client) -> Result<Self, Error> {
+        let sql = "SELECT subject_id, max(consent_version) AS version FROM consent_changes
+            WHERE state = 'unset' AND source = 'policy_default' GROUP BY subject_id";
+        let erased = Self::default();
+        for row in client.query_rows::<Row>(sql, &[]).await? {
+            erased.learn(SubjectId::from_bytes(*row.subject_id.as_bytes()), row.version);
+        }
+        Ok(erased)
+    }
+
     /// The ledger has an erasure of this version.
     pub(super) fn learn(&self, subject: SubjectId, version: u32) {
         // The tail brings the same rows again and again.
@@ -51,7 +76,8 @@ impl Erased {
         self.learnt.fetch_add(1, Ordering::Release);
     }
 
-    fn below(&self, subject: &SubjectId) -> Option<u32> {
+    /// The version that a row has to have to stay; none of whom nothing is to go.
+    pub(crate) fn below(&self, subject: &SubjectId) -> Option<u32> {
         self.people.read().unwrap_or_else(PoisonError::into_inner).get(subject).map(|person| person.below)
     }
 
@@ -65,6 +91,15 @@ impl Erased {
     #[must_use]
     pub fn takes(&self, subject: &SubjectId, consent_version: u32) -> bool {
         self.below(subject).is_some_and(|below| consent_version < below)
+    }
+
+    /// Nothing is left here that was stamped before this erasure was known. From then on rows that were stamped while
+    /// the view was stale are taken for what they are, new ones.
+    pub(crate) fn forget(&self, subject: &SubjectId, below: u32) {
+        let mut people = self.people.write().unwrap_or_else(PoisonError::into_inner);
+        if people.get(subject).is_some_and(|person| person.below == below) {
+            people.remove(subject);
+        }
     }
 
     /// Rows of a person were dropped.
@@ -104,5 +139,9 @@ mod tests {
         erased.count_dropped(&ann, 3);
         erased.count_dropped(&ben, 3);
         assert_eq!(erased.dropped(&[ann, ben]), 3);
+        erased.forget(&ann, 7);
+        assert!(erased.takes(&ann, 8), "there was another one since");
+        erased.forget(&ann, 9);
+        assert!(!erased.takes(&ann, 0));
     }
 }

@@ -2,12 +2,13 @@
 
 use std::{io, path::Path, time::Duration};
 
-use super::{Entry, QuarantineError, RefusedRows, keep, list};
+use super::{Entry, EraseError, QuarantineError, RefusedRows, erase as quarantine_erase, keep, list};
 use crate::{
     clickhouse::{
         Client, Error, ErrorClass,
         native::{BlockError, BlockView, take_rows},
     },
+    consent::Erased,
     delivery::{backoff::Backoff, body::Body, proof, split::RowRange},
     event::Micros,
 };
@@ -34,6 +35,12 @@ pub enum ReplayError {
     /// The quarantine cannot be read.
     #[error(transparent)]
     Quarantine(#[from] QuarantineError),
+    /// Nobody can say who was erased.
+    #[error("it cannot be read who was erased; the rows stay in quarantine")]
+    Erased(#[source] Error),
+    /// Rows of people who were erased cannot be taken out.
+    #[error(transparent)]
+    Erase(#[from] EraseError),
     /// There are no such rows.
     #[error("there is no {0} in quarantine; `assent spool quarantine list` shows what there is")]
     Unknown(String),
@@ -71,6 +78,9 @@ pub enum ReplayError {
 /// # Errors
 /// See [`ReplayError`]. Rows that are refused again are none.
 pub async fn replay(client: &Client, dir: &Path, names: &[String]) -> Result<ReplayReport, ReplayError> {
+    // The collector takes out whom it knows to be erased. What is read here a moment before must not go in after that.
+    let erased = Erased::read(client).await.map_err(ReplayError::Erased)?;
+    quarantine_erase(dir, &erased)?;
     let mut todo = list(dir)?;
     if let Some(unknown) = names.iter().find(|name| todo.iter().all(|entry| entry.name != **name)) {
         return Err(ReplayError::Unknown(unknown.clone()));

@@ -1,6 +1,11 @@
 //! What an erasure asks of each collector: its own spool and quarantine.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
@@ -18,6 +23,10 @@ use crate::{
 
 /// What is written when there are damaged files, which nobody can search.
 const DAMAGED: &str = "quarantine damaged";
+
+/// How long after its report a collector goes on dropping rows of a person: longer than an event can be on its way to
+/// the spool, and longer than the tail of the ledger ever reads back and would bring the person again.
+const FORGET_AFTER: Duration = Duration::from_secs(20 * 60);
 
 /// A collector's spool and quarantine, as far as erasures go.
 pub struct Spools {
@@ -39,15 +48,22 @@ pub(super) struct Local {
     told_damaged: bool,
     /// Rows that were taken out of quarantine, and not reported yet.
     quarantined: u64,
+    /// Who was reported on, and when.
+    reported: VecDeque<(Instant, SubjectId, u32)>,
 }
 
 impl Local {
     pub(super) fn new(spools: Spools) -> Self {
-        Self { spools, until: HashMap::new(), told_damaged: false, quarantined: 0 }
+        Self { spools, until: HashMap::new(), told_damaged: false, quarantined: 0, reported: VecDeque::new() }
     }
 
     /// Brings those that are under way further, and reports on those that are done.
     pub(super) async fn tend(&mut self, records: &Records) -> Result<(), ErasureError> {
+        while self.reported.front().is_some_and(|(at, ..)| at.elapsed() > FORGET_AFTER) {
+            if let Some((_, subject, below)) = self.reported.pop_front() {
+                self.spools.replica.erased().forget(&subject, below);
+            }
+        }
         let persons = records.unreported().await?;
         self.until.retain(|id, _| persons.iter().any(|person| person.erasure_id == *id));
         if persons.is_empty() {
@@ -117,6 +133,9 @@ impl Local {
             // Those of the quarantine are not told apart by person.
             let rows = self.spools.replica.erased().dropped(&ids) + std::mem::take(&mut self.quarantined);
             records.step(person.key(), SPOOL, [rows, rows]).await?;
+            let erased = self.spools.replica.erased();
+            let known = ids.into_iter().filter_map(|id| Some((Instant::now(), id, erased.below(&id)?)));
+            self.reported.extend(known);
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Erasing while inserts stand still, and collectors die.
 
+use std::time::Instant;
+
 use super::*;
 use crate::harness::{Fault, Proxy};
 
@@ -57,6 +59,94 @@ async fn an_insert_that_is_repeated_brings_nothing_back() {
     assert_eq!(rows_of(&database, "events", ann).await, 0);
     assert_eq!(database.count("events").await, 20);
     assert!(!beside.log().contains("has lost rows of"), "nobody missed them");
+}
+
+/// Events of both flow into two collectors all the time. What was acknowledged before the request goes, whatever way it
+/// has come; nothing of others does, and nothing that came well after it.
+#[tokio::test]
+async fn while_events_flow_all_that_came_before_goes_and_what_came_after_stays() {
+    let database = database().await;
+    let setup = Setup::new(&database).config(KEPT);
+    let first = setup.start_ready().await;
+    let second = setup.beside().config(KEPT).start_ready().await;
+    grant(&first, "ann").await;
+    let started = Instant::now();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut senders = tokio::task::JoinSet::new();
+    for (collector, user) in [(&first, "ann"), (&second, "ann"), (&first, "ben"), (&second, "ben")] {
+        let (client, stopped) = (collector.client().await, stopped.clone());
+        senders.spawn(async move {
+            let mut sent = Vec::new();
+            while !*stopped.borrow() {
+                let events: Vec<_> = (0..20).map(|_| event(user).build()).collect();
+                let ids: Vec<_> = events.iter().map(|it| it.event_id.clone()).collect();
+                let begun = started.elapsed();
+                assert_eq!(client.collect(events).await.unwrap().accepted, 20);
+                sent.push((ids, begun, started.elapsed()));
+                tokio::time::sleep(Duration::from_millis(15)).await;
+            }
+            (user, sent)
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let asked = started.elapsed();
+    let erasure = erase(&first, "ann").await;
+    let answered = started.elapsed();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    stop.send_replace(true);
+    let done = completed(&second, &erasure).await;
+    let (mut before, mut after, mut of_ben) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(sender) = senders.join_next().await {
+        let (user, sent) = sender.unwrap();
+        for (ids, begun, ended) in sent {
+            if user == "ben" {
+                of_ben.extend(ids);
+            } else if ended < asked {
+                before.extend(ids);
+            } else if begun > answered + Duration::from_secs(2) {
+                after.extend(ids);
+            }
+        }
+    }
+    assert!(before.len() > 200 && after.len() > 200 && of_ben.len() > 1_000, "{done:?}");
+    let ids = |ids: &[String]| ids.iter().map(|id| Uuid::parse_str(id).unwrap()).collect::<Vec<_>>();
+    database.wait_for(&ids(&of_ben)).await;
+    let after = database.wait_for(&ids(&after)).await;
+    assert!(
+        after.iter().all(|row| row.stamp() == ("none", "unset_opt_in")),
+        "the consent of before is gone too"
+    );
+    let list = before.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",");
+    assert_eq!(database.count(&format!("events WHERE event_id IN ({list})")).await, 0);
+}
+
+/// Who was stopped with nothing left is not waited for, and who died is.
+#[tokio::test]
+async fn a_collector_that_was_drained_is_not_waited_for() {
+    let database = database().await;
+    let setup = Setup::new(&database).config(SOON);
+    let first = setup.start_ready().await;
+    let beside = setup.beside().config(SOON);
+    let second = beside.start_ready().await;
+    let ids = second.send(vec![event("ann")]).await;
+    database.wait_for(&ids).await;
+    assert!(second.terminate().await.success());
+    let erasure = erase(&first, "ann").await;
+    completed(&first, &erasure).await;
+    assert!(first.command_ok(&setup, &database, &["collectors", "list"]).contains("drained"));
+    let second = beside.start_ready().await;
+    eventually("a collector that is known to run", || async {
+        let listed = first.command_ok(&setup, &database, &["collectors", "list"]);
+        (listed.matches("running").count() == 2).then_some(())
+    })
+    .await;
+    second.kill();
+    let erasure = erase(&first, "ann").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let now = first.client().await.get_erasure(erasure.erasure_id.clone()).await.unwrap();
+    assert_eq!((now.state, now.waiting_for.len()), (ErasureState::Running as i32, 1));
+    let _second = beside.start_ready().await;
+    completed(&first, &erasure).await;
 }
 
 /// A collector that dies again and again, and a table that fills meanwhile.

@@ -31,6 +31,7 @@ async fn readers_get_what_they_may_have_and_the_server_refuses_the_rest() {
     each_role_reads_its_own_and_nothing_else(&database, &collector).await;
     exports_go_by_the_roles(&database).await;
     neither_errors_nor_settings_tell_what_a_view_does_not_show(&database, &collector).await;
+    the_role_that_erases_is_enough_for_it(&database, &collector).await;
     withdrawn_rows_are_moved_by_a_user_of_its_own(&database, &collector).await;
 }
 
@@ -62,7 +63,6 @@ async fn withdrawn_rows_are_moved_by_a_user_of_its_own(database: &Database, coll
         let refused = user.execute(sql).await.map_err(|error| error.code());
         assert_eq!(refused, Err(Some(ACCESS_DENIED)), "{sql}");
     }
-    the_role_that_erases_is_enough_for_it(&database, &collector).await;
 }
 
 async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector: &Collector) {

@@ -272,6 +272,8 @@ fn users() -> String {
 fn example_users() -> String {
     let mut users = String::new();
     for (user, role) in EXAMPLE_USERS {
+        // The one that erases is no reader: it has to say how a mutation is carried out.
+        let profile = if role == "assent_eraser" { "default" } else { "assent_reader" };
         // Writing to a String cannot fail.
         let _ = write!(
             users,
@@ -279,7 +281,7 @@ fn example_users() -> String {
         <{user}>
             <password></password>
             {LOOPBACK_ONLY}
-            <profile>assent_reader</profile>
+            <profile>{profile}</profile>
             <quota>default</quota>
             <grants><query>GRANT {role}</query></grants>
         </{user}>"

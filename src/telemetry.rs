@@ -181,6 +181,13 @@ fn describe() {
         Unit::Count,
         "rows whose training scope shrank between receipt and seal"
     );
+    describe_counter!(
+        ROWS_ERASED,
+        Unit::Count,
+        "rows dropped before delivery, since their author was erased"
+    );
+    describe_gauge!(ERASURES_OPEN, Unit::Count, "erasures that are not completed");
+    describe_gauge!(ERASURE_OLDEST, Unit::Seconds, "the age of the oldest erasure that is not completed");
     describe_counter!(ROWS_QUARANTINED, Unit::Count, "rows that ClickHouse refused for good, kept on disk");
     describe_counter!(INSERTS, Unit::Count, "inserts, by outcome");
     describe_gauge!(

@@ -41,6 +41,9 @@ data_dir = {{ include "assent.toml.value" (include "assent.dataDir" .) }}
 [[tenants]]
 name = {{ include "assent.toml.value" .name }}
 api_key_sha256 = [{{ range $i, $digest := .apiKeySha256 }}{{ if $i }}, {{ end }}{{ include "assent.toml.value" $digest }}{{ end }}]
+{{- with .privacyKeySha256 }}
+privacy_key_sha256 = {{ include "assent.toml.value" . }}
+{{- end }}
 {{- with .redaction }}
 
 [tenants.redaction]

@@ -9,8 +9,8 @@ use crate::{
     event::{Micros, SubjectId, Tenant},
 };
 
-/// The most erasures that are carried out together.
-pub(super) const BATCH: usize = 200;
+/// The most erasures that are carried out together: as many as a query can name.
+const BATCH: usize = 4_000;
 /// What is written when a collector is done with its spool.
 pub(super) const SPOOL: &str = "spool";
 /// What is written when the search has found nothing.
@@ -381,8 +381,8 @@ impl Records {
         self.persons(&condition, &[("own", &self.collector_id)]).await
     }
 
-    /// What there is to do: what is not completed, and what is completed for that long and not forgotten; the oldest
-    /// first, a batch of it.
+    /// What there is to do: what is not completed, and what is completed for that long and not forgotten. A batch of it,
+    /// the oldest first, and last what waits for a collector for long: it must not keep others from being carried out.
     pub(super) async fn open(&self, grace_seconds: u64) -> Result<Vec<Open>, Error> {
         let sql = format!(
             "SELECT e.erasure_id AS erasure_id, toString(e.tenant) AS tenant, toString(e.state) AS state,
@@ -397,11 +397,13 @@ impl Records {
              (
                 SELECT erasure_id, groupUniqArrayIf(toString(collector_id), step = '{SPOOL}') AS reported,
                     maxIf(recorded_at, step = '{VERIFIED}') AS verified_at
-                FROM erasure_steps GROUP BY erasure_id
+                FROM erasure_steps
+                WHERE erasure_id IN (SELECT erasure_id FROM ({NEWEST}) WHERE forgotten_at = toDateTime64(0, 6, 'UTC'))
+                GROUP BY erasure_id
              ) AS s ON s.erasure_id = e.erasure_id
              WHERE e.state != 'completed'
                 OR (e.forgotten_at = toDateTime64(0, 6, 'UTC') AND completed_seconds >= {grace_seconds})
-             ORDER BY e.requested_at LIMIT {BATCH}"
+             ORDER BY missing > 0 AND age_seconds > 3600, e.requested_at LIMIT {BATCH}"
         );
         self.client.query_rows(&sql, &[]).await
     }

@@ -126,7 +126,11 @@ impl Erasures {
             let tenant = crate::event::Tenant::new(&erasure.tenant);
             if let Some(person) = self.records.person(&tenant, erasure.erasure_id).await? {
                 tracing::info!(erasure_id = %erasure.erasure_id, "a request for erasure was cut short; it is gone on with");
-                self.mark(&person).await?;
+                // One that cannot be must not hold the others up.
+                if let Err(error) = self.mark(&person).await {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, erasure_id = %erasure.erasure_id, "a request for erasure cannot be finished");
+                }
             }
         }
         // Who has reported had done so before anything is counted here, so what is found then is all there will be.
@@ -173,8 +177,15 @@ impl Erasures {
     /// Records which of them are proved to be done.
     async fn verify(&self, erasures: &[&Open], left: &BTreeMap<Uuid, u64>) -> Result<(), ErasureError> {
         let clean = |it: &&&Open| it.missing == 0 && left.get(&it.erasure_id).is_none_or(|rows| *rows == 0);
-        for erasure in erasures.iter().filter(clean) {
-            let found = self.tables.search(&[erasure.erasure_id]).await?;
+        let clean: Vec<&Open> = erasures.iter().filter(clean).copied().collect();
+        if clean.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = clean.iter().map(|it| it.erasure_id).collect();
+        let all_are = self.tables.search(&ids).await? == 0;
+        for erasure in clean {
+            // Only if somebody's is found, it is asked whose.
+            let found = if all_are { 0 } else { self.tables.search(&[erasure.erasure_id]).await? };
             if found == 0 {
                 self.records.step(erasure.key(), VERIFIED, [0, 0]).await?;
             } else {

@@ -30,6 +30,8 @@ const EXIT_REVOKED: u8 = 3;
 const EXIT_DAMAGED: u8 = 4;
 /// The smallest bound of a shard: what a Parquet file of no rows takes, and some.
 const MIN_SHARD_BYTES: ByteSize = ByteSize(64 << 10);
+/// The largest. ClickHouse takes a form of 1 GiB at most, and holds the shard in memory.
+const MAX_SHARD_BYTES: ByteSize = ByteSize(512 << 20);
 
 /// Make a dataset of the rows that may train a model, as Parquet with a manifest
 ///
@@ -193,8 +195,8 @@ pub(super) async fn run(config: &Config, command: Export) -> anyhow::Result<()> 
 
 impl Making {
     fn options(self, source: Source, reader: clickhouse::Options) -> anyhow::Result<build::Options> {
-        if self.max_shard_bytes < MIN_SHARD_BYTES {
-            anyhow::bail!("--max-shard-bytes is below {MIN_SHARD_BYTES}");
+        if self.max_shard_bytes < MIN_SHARD_BYTES || MAX_SHARD_BYTES < self.max_shard_bytes {
+            anyhow::bail!("--max-shard-bytes is not between {MIN_SHARD_BYTES} and {MAX_SHARD_BYTES}");
         }
         let recorder = match (self.unrecorded, self.recorder_user) {
             (true, _) => None,

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::{IdRange, Tally, manifest::add, query::Selection};
 use crate::clickhouse::{Error, ExternalClient, ExternalError, ExternalTable};
 
-/// The columns of a shard that are counted by, and the key.
-const STRUCTURE: &str = "tenant String, event_id String, subject_id String, received_at DateTime64(6, 'UTC'), \
-    event_type String, feature String, language String, redaction_version String, training_scope String, \
-    eligibility_reason String, policy_version String, policy_digest String";
+/// The columns of a shard that are counted by, and the key. The server takes in what is named and no more.
+const COUNTED: &str = "tenant String, event_id String, received_at DateTime64(6, 'UTC'), event_type String, \
+    feature String, language String, redaction_version String, training_scope String, eligibility_reason String, \
+    policy_version String, policy_digest String";
+/// Those that are listed.
+const LISTED: &str = "tenant String, event_id String, subject_id String";
 /// The longest line of an answer.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
@@ -66,8 +68,8 @@ impl Status {
 /// One group of an answer.
 type Group = (String, String, String, String, String, String, String, String, String, String, u64, u64);
 
-const fn table(file: &Path) -> ExternalTable<'_> {
-    ExternalTable { name: "shard", structure: STRUCTURE, format: "Parquet", file }
+const fn table<'a>(structure: &'a str, file: &'a Path) -> ExternalTable<'a> {
+    ExternalTable { name: "shard", structure, format: "Parquet", file }
 }
 
 fn revoked(selection: &Selection, range: IdRange) -> String {
@@ -95,7 +97,7 @@ pub async fn audit(
     let mut audit = Audit::default();
     let mut lines = Lines::default();
     client
-        .query_chunks(&sql, table(file), "JSONCompactEachRow", |piece| {
+        .query_chunks(&sql, table(COUNTED, file), "JSONCompactEachRow", |piece| {
             lines.take(piece, |line| {
                 audit.add(serde_json::from_slice(line).map_err(Error::from)?);
                 Ok::<_, ExternalError>(())
@@ -187,7 +189,7 @@ pub async fn list_revoked<E: From<ExternalError>>(
     );
     let mut lines = Lines::default();
     client
-        .query_chunks(&sql, table(file), "JSONEachRow", |piece| {
+        .query_chunks(&sql, table(LISTED, file), "JSONEachRow", |piece| {
             lines.take(piece, |line| {
                 take(serde_json::from_slice(line).map_err(|error| ExternalError::from(Error::from(error)))?)
             })

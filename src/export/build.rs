@@ -351,6 +351,7 @@ impl Build<'_> {
         let client = &self.options.source.client;
         let sampled = again(async || query::sample(client, &selection, gap).await).await;
         let sampled = sampled.map_err(|error| self.explain(error))?;
+        tracing::debug!(rows = sampled.rows, sample = sampled.ids.len(), first = %gap.first, "planned");
         Ok(Plan::new(gap, sampled.rows, sampled.ids))
     }
 
@@ -385,6 +386,7 @@ impl Build<'_> {
         let path = self.path(&file);
         fs::rename(&unfinished, &path).map_err(io_error("naming", &path))?;
         sync_dir(&self.path(DATA_DIR))?;
+        tracing::debug!(file, rows, bytes = digest.bytes, "a shard is whole");
         let shard = Shard { file, range, rows, bytes: digest.bytes, sha256: digest.sha256 };
         let failed = self.journal_error();
         self.journal.add(shard, false).map_err(failed)?;
@@ -451,7 +453,10 @@ impl Build<'_> {
         let external = &self.options.source.external;
         let audited = again(async || audit(external, &selection, shard.range, &path).await).await;
         match audited {
-            Ok(audit) if audit.rows == shard.rows => Ok(audit),
+            Ok(audit) if audit.rows == shard.rows => {
+                tracing::debug!(file = shard.file, revoked = audit.revoked, "a shard is checked");
+                Ok(audit)
+            }
             Ok(audit) => Err(BuildError::Miscounted { path, rows: shard.rows, read: audit.rows }),
             Err(source) => Err(BuildError::Audit { path, source }),
         }

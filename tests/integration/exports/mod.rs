@@ -295,6 +295,13 @@ async fn a_dataset_is_what_its_manifest_and_the_view_say() {
     };
     assert_eq!(recorded[1], expected);
 
+    // As docs/export.md asks for it.
+    let documented = include_str!("../../../docs/export.md");
+    let sql = documented.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let finished: Vec<serde_json::Value> = world.database.rows(sql).await;
+    assert_eq!(finished.len(), 1);
+    assert_eq!(finished[0]["finished"], serde_json::json!(1));
+
     // It is not overwritten.
     let (code, said) = ended(&world.create("set").output().unwrap());
     assert!(code == 1 && said.contains("is there already"), "{said}");

@@ -64,7 +64,7 @@ impl Erased {
     }
 
     /// The ledger has an erasure of this version.
-    pub(super) fn learn(&self, subject: SubjectId, version: u32) {
+    pub(crate) fn learn(&self, subject: SubjectId, version: u32) {
         // The tail brings the same rows again and again.
         if self.below(&subject).is_some_and(|below| below >= version) {
             return;

@@ -12,6 +12,7 @@ use crate::{
         frame::{put_block, put_seal_record, put_version},
         state::Progress,
     },
+    event::SubjectId,
 };
 
 const SEALED: i64 = 1_795_500_007_000_000;
@@ -118,6 +119,19 @@ proptest! {
         let (start, end) = (a.min(b), a.max(b));
         let part = batch.body(&plan, range(start as u32..end as u32)).unwrap();
         prop_assert_eq!(rows_of(&part.native().unwrap()), expected(&numbers[start..end]));
+        // Of those whom an erasure takes, not a row is left, in whatever part.
+        let erased = Erased::default();
+        for number in (0..=u8::MAX).filter(|number| number % 3 == 0 || number % 5 == 0) {
+            // Who came back after it keeps what they did then.
+            let below = u32::from(number) + u32::from(number % 3 == 0);
+            erased.learn(SubjectId::from_bytes([number; 16]), below);
+        }
+        let without = Plan { erased: batch.erased(&erased).unwrap(), ..plan.clone() };
+        for (start, end) in [(0, numbers.len()), (start, end)] {
+            let kept: Vec<u8> = numbers[start..end].iter().copied().filter(|number| number % 3 > 0).collect();
+            let body = batch.body(&without, range(start as u32..end as u32)).unwrap();
+            prop_assert_eq!(rows_of(&body.native().unwrap()), expected(&kept));
+        }
         // A retry after a restart sends the same bytes.
         let again = self::batch(&frames);
         for (rows, body) in [(0..batch.rows, whole), (start as u32..end as u32, part)] {

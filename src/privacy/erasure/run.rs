@@ -13,6 +13,7 @@ use super::{
     ErasureError, Erasures, Spools,
     local::Local,
     records::{Open, State, VERIFIED},
+    tables::What,
 };
 use crate::telemetry;
 
@@ -139,14 +140,16 @@ impl Erasures {
             .filter(|it| it.state != State::Requested)
             .partition(|it| it.state == State::Completed);
         let unverified: Vec<&Open> = running.iter().filter(|it| it.verified_us == 0).copied().collect();
-        let left = self.remove(&[&unverified[..], &due[..]].concat()).await?;
+        let left = self.remove(&unverified, What::All).await?;
         self.verify(&unverified, &left).await?;
         self.complete(&running).await?;
+        // Nobody should have brought any since; if somebody did, it is not forgotten before they are gone.
+        let left = self.remove(&due, What::CertainlyBefore).await?;
         self.forget(&due, &left).await
     }
 
     /// Removes what is there of these erasures from all tables, and gives what is left of each.
-    async fn remove(&self, erasures: &[&Open]) -> Result<BTreeMap<Uuid, u64>, ErasureError> {
+    async fn remove(&self, erasures: &[&Open], what: What) -> Result<BTreeMap<Uuid, u64>, ErasureError> {
         let mut left_of = BTreeMap::new();
         let ids: Vec<Uuid> = erasures.iter().map(|it| it.erasure_id).collect();
         if ids.is_empty() {
@@ -155,12 +158,15 @@ impl Erasures {
         for table in self.tables.of_people().await? {
             // One that a collector left behind is gone on with by ClickHouse.
             self.tables.wait_for_mutations(&table.name).await?;
-            let found = self.tables.count(&table, &ids).await?;
+            if what == What::CertainlyBefore && !table.tells_versions() {
+                continue;
+            }
+            let found = self.tables.count(&table, &ids, what).await?;
             if found.is_empty() {
                 continue;
             }
-            self.tables.remove(&table).await?;
-            let left = self.tables.count(&table, &ids).await?;
+            self.tables.remove(&table, &ids, what).await?;
+            let left = self.tables.count(&table, &ids, what).await?;
             for erasure in erasures {
                 let Some(found) = found.get(&erasure.erasure_id).copied() else { continue };
                 let left = left.get(&erasure.erasure_id).copied().unwrap_or(0);

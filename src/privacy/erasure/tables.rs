@@ -30,6 +30,25 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How long a mutation is waited for; then the next round waits on.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Which rows of a person are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// All that were stamped before the erasure was known, and those of which nobody can say it.
+    All,
+    /// Those that were certainly stamped before: somebody who came back may have others since.
+    CertainlyBefore,
+}
+
+impl What {
+    /// A stamp of a stale view has the version 0.
+    const fn from_version(self) -> u32 {
+        match self {
+            Self::All => 0,
+            Self::CertainlyBefore => 1,
+        }
+    }
+}
+
 /// A table with rows of people.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Table {
@@ -72,19 +91,26 @@ fn quoted(name: &str) -> String {
 }
 
 impl Table {
-    /// Which rows go. They are told by what erasures say of whose they are and how old, and by nothing that a statement
-    /// would have to name.
-    fn condition(&self, database: &str) -> String {
+    /// Whether its rows say how old they are.
+    pub(super) const fn tells_versions(&self) -> bool {
+        self.has_version == 1
+    }
+
+    /// Which rows go, of these erasures. They are told by what erasures say of whose they are and how old, and by nothing
+    /// that a statement would have to name.
+    fn condition(&self, database: &str, erasures: &[Uuid], what: What) -> String {
         let below = format!(
             "SELECT toString(tenant) AS tenant, subject_id, max(below_version) AS below
-             FROM {}.{SUBJECTS} GROUP BY tenant, subject_id HAVING below > 0",
-            quoted(database)
+             FROM {}.{SUBJECTS} WHERE erasure_id IN ({}) GROUP BY tenant, subject_id HAVING below > 0",
+            quoted(database),
+            id_list(erasures)
         );
+        let from = what.from_version();
         let but = if self.name == LEDGER { format!(" AND NOT {TOMBSTONE}") } else { String::new() };
         match (self.has_tenant == 1, self.has_version == 1) {
             (true, true) => format!(
                 "(toString(tenant), subject_id, consent_version) IN
-                     (SELECT tenant, subject_id, arrayJoin(range(below)) FROM ({below})){but}"
+                     (SELECT tenant, subject_id, arrayJoin(range(toUInt32({from}), below)) FROM ({below})){but}"
             ),
             (true, false) => {
                 format!("(toString(tenant), subject_id) IN (SELECT tenant, subject_id FROM ({below})){but}")
@@ -138,9 +164,17 @@ impl Tables {
     }
 
     /// How many rows of a table each of these erasures is about; those with none are not listed.
-    pub(super) async fn count(&self, table: &Table, erasures: &[Uuid]) -> Result<BTreeMap<Uuid, u64>, Error> {
+    pub(super) async fn count(
+        &self,
+        table: &Table,
+        erasures: &[Uuid],
+        what: What,
+    ) -> Result<BTreeMap<Uuid, u64>, Error> {
         let tenant = if table.has_tenant == 1 { "AND s.tenant = e.tenant" } else { "" };
-        let version = if table.has_version == 1 { "AND e.consent_version < s.below" } else { "" };
+        let version = match what.from_version() {
+            _ if table.has_version == 0 => String::new(),
+            from => format!("AND e.consent_version >= {from} AND e.consent_version < s.below"),
+        };
         let but = if table.name == LEDGER {
             "AND NOT (e.state = 'unset' AND e.source = 'policy_default')"
         } else {
@@ -162,9 +196,14 @@ impl Tables {
         Ok(counts.into_iter().map(|it| (it.erasure_id, it.rows)).collect())
     }
 
-    /// Removes the rows of all erasures from a table, and waits until it is done.
-    pub(super) async fn remove(&self, table: &Table) -> Result<(), ErasureError> {
-        self.delete(&table.name, &table.condition(self.client.database())).await
+    /// Removes the rows of these erasures from a table, and waits until it is done.
+    pub(super) async fn remove(
+        &self,
+        table: &Table,
+        erasures: &[Uuid],
+        what: What,
+    ) -> Result<(), ErasureError> {
+        self.delete(&table.name, &table.condition(self.client.database(), erasures, what)).await
     }
 
     async fn delete(&self, table: &str, condition: &str) -> Result<(), ErasureError> {

@@ -32,6 +32,53 @@ async fn an_insert_that_is_under_way_brings_nothing_back() {
     assert_eq!(database.count("events").await, 2, "nothing of others is lost or doubled");
 }
 
+/// A collector is cut off from ClickHouse, and its spool alone has events. When it comes back, after a kill, it learns of the
+/// erasure before it seals anything.
+#[tokio::test]
+async fn what_only_a_spool_has_is_dropped_and_never_inserted() {
+    let database = database().await;
+    let setup = Setup::new(&database).config(SOON);
+    let first = setup.start_ready().await;
+    let ann = subject_of(&first, "ann").await;
+    let proxy = Proxy::start(&database.url, Fault::None).await;
+    let beside = setup.beside().via(&proxy.url).config(SOON);
+    let second = beside.start_ready().await;
+    proxy.set(Fault::Refuse);
+    // A block of its own, and small ones that are joined: some of both, of one alone, and of the other alone.
+    let mut of_ben = Vec::new();
+    let ids = second.send((0..900).map(|n| event(if n % 3 == 0 { "ann" } else { "ben" })).collect()).await;
+    of_ben.extend(ids.iter().enumerate().filter(|(n, _)| n % 3 > 0).map(|(_, id)| *id));
+    second.send((0..300).map(|_| event("ann")).collect()).await;
+    for n in 0..6 {
+        let user = if n % 2 == 0 { "ann" } else { "ben" };
+        let ids = second.send(vec![event(user), event(user)]).await;
+        of_ben.extend(ids.into_iter().filter(|_| user == "ben"));
+    }
+    second.kill();
+    let erasure = erase(&first, "ann").await;
+    let second = beside.start().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let waiting = first.client().await.get_erasure(erasure.erasure_id.clone()).await.unwrap();
+    assert_eq!((waiting.state, waiting.waiting_for.len()), (ErasureState::Running as i32, 1));
+    proxy.set(Fault::None);
+    let done = completed(&first, &erasure).await;
+    assert_eq!(step(&done, "spool"), Some((606, 606)), "{done:?}");
+    assert_eq!(step(&done, "table events"), None, "none of them ever was in the table");
+    assert_eq!(second.metric("assent_rows_erased_before_delivery_total").await, Some(606.0));
+    database.wait_for(&of_ben).await;
+    assert_eq!(database.count("events").await, 606);
+    assert_eq!(rows_of(&database, "events", ann).await, 0);
+    // The files are gone, too.
+    let spool = beside.data_dir().join("spool");
+    let bytes: u64 = std::fs::read_dir(spool)
+        .unwrap()
+        .filter_map(Result::ok)
+        .filter(|it| it.path().extension().is_some_and(|it| it == "seg"))
+        .map(|it| it.metadata().unwrap().len())
+        .sum();
+    assert!(bytes < 1_000, "{bytes} bytes are left in the spool");
+}
+
 /// The plan of an insert is on the disk when the person is erased. It is repeated after a kill, and what was removed in
 /// between is not missed and inserted once more.
 #[tokio::test]

@@ -16,6 +16,9 @@ pub(super) const LEASE: Duration = Duration::from_secs(60);
 /// How often a pass is heard of.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// How long a question about passes may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
 const COLUMNS: &str = "(pass_id, collector_id, mode, state, started_at, rows_due, subjects_due, oldest_at, \
     rows_moved, rows_purged, mutations)";
 
@@ -97,6 +100,11 @@ pub(super) struct Pass<'a> {
     pub(super) done: Done,
 }
 
+/// The client waits as long as for a statement that moves rows; these answers take milliseconds.
+async fn soon<T>(query: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(ANSWER_TIMEOUT, query).await.unwrap_or(Err(Error::TimedOut))
+}
+
 /// What was found last, by anybody, as it is now by the server's clock.
 ///
 /// # Errors
@@ -114,7 +122,7 @@ pub(super) async fn newest(client: &Client, collector_id: &str) -> Result<Newest
                         AND updated_at > now64(6, 'UTC') - INTERVAL {lease} SECOND) > 0) AS held
          FROM withdrawal_passes AS p FINAL"
     );
-    let rows = client.query_rows(&sql, &[("collector", collector_id)]).await?;
+    let rows = soon(client.query_rows(&sql, &[("collector", collector_id)])).await?;
     rows.into_iter().next().ok_or(Error::Malformed("no row of an aggregate"))
 }
 
@@ -152,7 +160,7 @@ impl<'a> Pass<'a> {
         );
         let id = pass.id.to_string();
         let claims: Vec<Claim> =
-            client.query_rows(&sql, &[("collector", collector_id), ("pass", &id)]).await?;
+            soon(client.query_rows(&sql, &[("collector", collector_id), ("pass", &id)])).await?;
         pass.started_at =
             claims.iter().find(|claim| claim.pass_id == pass.id).map(|claim| claim.started_at.clone());
         if claims.first().is_some_and(|first| first.pass_id == pass.id) {

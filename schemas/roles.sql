@@ -22,7 +22,8 @@ GRANT SELECT ON system.replicated_merge_tree_settings TO assent_collector;
 CREATE ROLE IF NOT EXISTS assent_reconciler;
 GRANT SELECT, INSERT, ALTER DELETE ON assent.events TO assent_reconciler;
 GRANT SELECT ON assent.consent_changes TO assent_reconciler;
-GRANT SELECT(tenant, subject_id, state) ON assent.erasures TO assent_reconciler;
+GRANT SELECT(erasure_id, state) ON assent.erasures TO assent_reconciler;
+GRANT SELECT(erasure_id, tenant, subject_id) ON assent.erasure_subjects TO assent_reconciler;
 GRANT SELECT, INSERT ON assent.withdrawal_passes TO assent_reconciler;
 GRANT SELECT ON system.mutations TO assent_reconciler;
 

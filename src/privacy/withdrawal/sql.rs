@@ -24,7 +24,8 @@ const NOES: &str = "(
 )";
 
 /// People whose erasure is under way. What is copied now could come after the last look of an erasure.
-const UNDER_ERASURE: &str = "SELECT tenant, subject_id FROM erasures FINAL WHERE state != 'completed'";
+const UNDER_ERASURE: &str = "SELECT tenant, subject_id FROM erasure_subjects
+     WHERE erasure_id NOT IN (SELECT erasure_id FROM erasures FINAL WHERE state = 'completed')";
 
 /// Whether a row `e` is out of one view by the noes `w`. Number 0 is before anything that was ever said.
 fn withdrawn(denied: &str, unset: &str) -> String {

@@ -285,11 +285,15 @@ async fn nothing_is_moved_of_somebody_who_is_being_erased() {
     assert_eq!(due.rows, 1);
     let erasure = |state: &str| {
         format!(
-            "INSERT INTO erasures (erasure_id, tenant, subject_id, state, requested_at)
-             SELECT toUUID('01a00000-0000-7000-8000-000000000000'), tenant, subject_id, '{state}', now64(6)
+            "INSERT INTO erasures (erasure_id, tenant, state, requested_at)
+             SELECT toUUID('01a00000-0000-7000-8000-000000000000'), tenant, '{state}', now64(6)
              FROM events LIMIT 1"
         )
     };
+    let subject = "INSERT INTO erasure_subjects (erasure_id, tenant, subject_id, below_version)
+                   SELECT toUUID('01a00000-0000-7000-8000-000000000000'), tenant, subject_id, 0 FROM events LIMIT 1";
+    database.client.execute(subject).await.unwrap();
+    assert_eq!(reconciler.look().await.unwrap().rows, 0, "whom an erasure is about is there before it is");
     database.client.execute(&erasure("running")).await.unwrap();
     assert_eq!(reconciler.look().await.unwrap().rows, 0);
     reconciler.copy(&due.partitions).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// A bar of rows.
 pub(super) struct Progress {
@@ -19,11 +19,18 @@ impl Progress {
             return Self { bar: ProgressBar::hidden(), rows: 0, bytes: 0 };
         }
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        let template = "{prefix} [{bar:30}] {human_pos} of {human_len} rows, {per_sec}, {msg}, {eta} left";
+        let template =
+            "{prefix} [{bar:30}] {human_pos} of {human_len} rows, {rate} rows/s, {msg}, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
+            // `per_sec` has four decimals.
+            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                // A bar cannot say that it could not be drawn.
+                let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+            };
+            bar.set_style(style.progress_chars("=> ").with_key("rate", rate));
         }
         bar.set_prefix(label);
+        bar.set_message(HumanBytes(0).to_string());
         Self { bar, rows: 0, bytes: 0 }
     }
 

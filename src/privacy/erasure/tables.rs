@@ -41,7 +41,7 @@ pub(super) enum What {
 
 impl What {
     /// A stamp of a stale view has the version 0.
-    const fn from_version(self) -> u32 {
+    const fn lowest_version(self) -> u32 {
         match self {
             Self::All => 0,
             Self::CertainlyBefore => 1,
@@ -105,7 +105,7 @@ impl Table {
             quoted(database),
             id_list(erasures)
         );
-        let from = what.from_version();
+        let from = what.lowest_version();
         let but = if self.name == LEDGER { format!(" AND NOT {TOMBSTONE}") } else { String::new() };
         match (self.has_tenant == 1, self.has_version == 1) {
             (true, true) => format!(
@@ -171,7 +171,7 @@ impl Tables {
         what: What,
     ) -> Result<BTreeMap<Uuid, u64>, Error> {
         let tenant = if table.has_tenant == 1 { "AND s.tenant = e.tenant" } else { "" };
-        let version = match what.from_version() {
+        let version = match what.lowest_version() {
             _ if table.has_version == 0 => String::new(),
             from => format!("AND e.consent_version >= {from} AND e.consent_version < s.below"),
         };

@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 
+mod retention;
 mod sections;
 pub mod units;
 
+pub use retention::{Life, Lives, OfEventType, OfEventTypes, Retention};
 pub use sections::{
     Admin, ClickHouse, Consent, Controller, Delivery, Durability, Fsync, Ingress, InsertQuorum,
     LocalClickHouse, LogFormat, PolicyFile, Pseudonym, Redaction, Spool, Telemetry, TenantConfig, Tls,
@@ -67,6 +69,8 @@ pub struct Config {
     pub spool: Spool,
     /// From the spool to ClickHouse.
     pub delivery: Delivery,
+    /// How long rows and texts are kept.
+    pub retention: Retention,
     /// Who may send. With none, everyone is the tenant `local`, on loopback alone.
     pub tenants: Vec<TenantConfig>,
     /// Logs.
@@ -126,6 +130,7 @@ impl Default for Config {
             redaction: Redaction::default(),
             spool: Spool::default(),
             delivery: Delivery::default(),
+            retention: Retention::default(),
             tenants: Vec::new(),
             telemetry: Telemetry::default(),
         }
@@ -312,6 +317,7 @@ impl Config {
                 format!("is not between 1 and {MAX_INSERTS_IN_FLIGHT}"),
             ));
         }
+        self.retention.plan(self.ingress.max_age.0)?;
         pipeline::Credentials::new(&self.tenant_keys())
             .map_err(|error| ConfigError::key("tenants", error.to_string()))?;
         Ok(())

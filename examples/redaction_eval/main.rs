@@ -86,7 +86,8 @@ fn main() -> ExitCode {
 }
 
 fn options(mut args: impl Iterator<Item = String>) -> anyhow::Result<Options> {
-    let mut options = Options { file: String::new(), clean: false, speed: false, split: Split::Report, misses: 20 };
+    let mut options =
+        Options { file: String::new(), clean: false, speed: false, split: Split::Report, misses: 20 };
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--clean" => options.clean = true,
@@ -108,7 +109,9 @@ fn options(mut args: impl Iterator<Item = String>) -> anyhow::Result<Options> {
         }
     }
     if options.file.is_empty() {
-        bail!("give a file: redaction_eval FILE [--split report|tune|all] [--misses N], or --clean FILE; [--speed]");
+        bail!(
+            "give a file: redaction_eval FILE [--split report|tune|all] [--misses N], or --clean FILE; [--speed]"
+        );
     }
     Ok(options)
 }

@@ -1,8 +1,11 @@
--- The training views of migration 0008 without FINAL, which reads every column of the whole table: here the partitions
--- of the scope are read, for `_days` those of the days alone. Of the rest of the table the keys are read, and of
--- these only the range in which the rows to be shown have theirs: `copied` are the events that are there more
--- than once, whose narrowest copy is the one that counts. What was inserted while a query runs is in all of its reads or
--- in none.
+-- The training views of migration 0008, which read every column of the whole table: here FINAL reads the partitions of
+-- the scope, for `_days` those of the days alone. A condition on `_partition_value` chooses partitions before FINAL, which
+-- one on columns does not. FINAL leaves one row an event of those; whether other partitions have one that takes precedence is
+-- looked up by key, in the range in which the rows that were read have theirs (`beaten`). Of all rows of an event the
+-- narrowest counts, and of several the one of the first day.
+--
+-- The reads of one query may see the table at different times. `e` is resolved before `beaten`, and so sees it no later: what
+-- `e` has read, `beaten` knows, and what was there before it. docs/adr/0014 tells why this matters.
 --
 -- A view without `_days` is the view of all days.
 CREATE OR REPLACE VIEW training_first_party_days DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
@@ -12,12 +15,22 @@ WITH
         WHERE training_scope IN ('first_party', 'affiliates')
           AND received_at >= {from_day:Date} AND received_at < {to_day:Date} + 1
     ) AS ids,
-    copied AS
+    beaten AS
     (
-        SELECT tenant, toUInt128(event_id) FROM events
-        WHERE toUInt128(event_id) >= ids.1 AND toUInt128(event_id) <= ids.2
-        GROUP BY tenant, toUInt128(event_id)
-        HAVING count() > 1
+        SELECT tenant, id, arrayJoin(arrayFilter(it -> it < maxIf(precedence, NOT is_read),
+                                                 groupUniqArrayIf(precedence, is_read)))
+        FROM
+        (
+            SELECT
+                tenant, toUInt128(event_id) AS id,
+                training_scope IN ('first_party', 'affiliates')
+                    AND received_at >= {from_day:Date} AND received_at < {to_day:Date} + 1 AS is_read,
+                (2 - toUInt8(training_scope)) * 65536 + 65535 - toUInt16(toDate(received_at)) AS precedence
+            FROM events
+            WHERE toUInt128(event_id) >= ids.1 AND toUInt128(event_id) <= ids.2
+        )
+        GROUP BY tenant, id
+        HAVING max(is_read) AND NOT min(is_read)
         SETTINGS optimize_aggregation_in_order = 1
     )
 SELECT
@@ -33,21 +46,13 @@ SELECT
     e.consent_version AS consent_version, e.policy_version AS policy_version, e.policy_digest AS policy_digest
 FROM
 (
-    SELECT * FROM events
-    WHERE training_scope IN ('first_party', 'affiliates')
-      AND received_at >= {from_day:Date} AND received_at < {to_day:Date} + 1
+    SELECT *, toUInt128(event_id) AS id,
+           (2 - toUInt8(training_scope)) * 65536 + 65535 - toUInt16(toDate(received_at)) AS precedence
+    FROM events FINAL
+    WHERE _partition_value.1 IN ('first_party', 'affiliates')
+      AND _partition_value.2 >= toYYYYMMDD({from_day:Date}) AND _partition_value.2 <= toYYYYMMDD({to_day:Date})
       AND toUInt128(event_id) >= ids.1 AND toUInt128(event_id) <= ids.2
-      AND (tenant, toUInt128(event_id)) NOT IN copied
-    UNION ALL
-    SELECT * FROM
-    (
-        SELECT * FROM events
-        WHERE (tenant, toUInt128(event_id)) IN copied
-        ORDER BY narrowness DESC, sealed_at DESC
-        LIMIT 1 BY tenant, toUInt128(event_id)
-    )
-    WHERE training_scope IN ('first_party', 'affiliates')
-      AND received_at >= {from_day:Date} AND received_at < {to_day:Date} + 1
+    SETTINGS do_not_merge_across_partitions_select_final = 0
 ) AS e
 LEFT JOIN
 (
@@ -59,7 +64,8 @@ LEFT JOIN
     WHERE scope = 'first_party' AND state != 'granted'
     GROUP BY tenant, subject_id
 ) AS w ON w.tenant = e.tenant AND w.subject_id = e.subject_id
-WHERE e.eligibility_reason IN ('granted', 'granted_by_default')
+WHERE (e.tenant, e.id, e.precedence) NOT IN beaten
+  AND e.eligibility_reason IN ('granted', 'granted_by_default')
   AND (w.denied_version = 0 OR w.denied_version < e.consent_version)
   AND (w.taken_back_version < e.consent_version
        OR (w.taken_back_version = e.consent_version AND e.eligibility_reason = 'granted_by_default'))
@@ -69,7 +75,7 @@ WHERE e.eligibility_reason IN ('granted', 'granted_by_default')
           WHERE version != '' AND version NOT IN (SELECT version FROM redaction_rules_revoked)
       )
 LIMIT 9223372036854775807
-SETTINGS join_use_nulls = 0, enable_shared_storage_snapshot_in_query = 1;
+SETTINGS join_use_nulls = 0;
 
 CREATE OR REPLACE VIEW training_first_party DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT * FROM {database}.training_first_party_days(from_day = '1970-01-01', to_day = '2149-06-05');
@@ -81,12 +87,22 @@ WITH
         WHERE training_scope = 'affiliates'
           AND received_at >= {from_day:Date} AND received_at < {to_day:Date} + 1
     ) AS ids,
-    copied AS
+    beaten AS
     (
-        SELECT tenant, toUInt128(event_id) FROM events
-        WHERE toUInt128(event_id) >= ids.1 AND toUInt128(event_id) <= ids.2
-        GROUP BY tenant, toUInt128(event_id)
-        HAVING count() > 1
+        SELECT tenant, id, arrayJoin(arrayFilter(it -> it < maxIf(precedence, NOT is_read),
+                                                 groupUniqArrayIf(precedence, is_read)))
+        FROM
+        (
+            SELECT
+                tenant, toUInt128(event_id) AS id,
+                training_scope = 'affiliates'
+                    AND received_at >= {from_day:Date} AND received_at < {to_day:Date} + 1 AS is_read,
+                (2 - toUInt8(training_scope)) * 65536 + 65535 - toUInt16(toDate(received_at)) AS precedence
+            FROM events
+            WHERE toUInt128(event_id) >= ids.1 AND toUInt128(event_id) <= ids.2
+        )
+        GROUP BY tenant, id
+        HAVING max(is_read) AND NOT min(is_read)
         SETTINGS optimize_aggregation_in_order = 1
     )
 SELECT
@@ -102,21 +118,13 @@ SELECT
     e.consent_version AS consent_version, e.policy_version AS policy_version, e.policy_digest AS policy_digest
 FROM
 (
-    SELECT * FROM events
-    WHERE training_scope = 'affiliates'
-      AND received_at >= {from_day:Date} AND received_at < {to_day:Date} + 1
+    SELECT *, toUInt128(event_id) AS id,
+           (2 - toUInt8(training_scope)) * 65536 + 65535 - toUInt16(toDate(received_at)) AS precedence
+    FROM events FINAL
+    WHERE _partition_value.1 = 'affiliates'
+      AND _partition_value.2 >= toYYYYMMDD({from_day:Date}) AND _partition_value.2 <= toYYYYMMDD({to_day:Date})
       AND toUInt128(event_id) >= ids.1 AND toUInt128(event_id) <= ids.2
-      AND (tenant, toUInt128(event_id)) NOT IN copied
-    UNION ALL
-    SELECT * FROM
-    (
-        SELECT * FROM events
-        WHERE (tenant, toUInt128(event_id)) IN copied
-        ORDER BY narrowness DESC, sealed_at DESC
-        LIMIT 1 BY tenant, toUInt128(event_id)
-    )
-    WHERE training_scope = 'affiliates'
-      AND received_at >= {from_day:Date} AND received_at < {to_day:Date} + 1
+    SETTINGS do_not_merge_across_partitions_select_final = 0
 ) AS e
 LEFT JOIN
 (
@@ -129,7 +137,8 @@ LEFT JOIN
     WHERE state != 'granted'
     GROUP BY tenant, subject_id
 ) AS w ON w.tenant = e.tenant AND w.subject_id = e.subject_id
-WHERE e.eligibility_reason IN ('granted', 'granted_by_default')
+WHERE (e.tenant, e.id, e.precedence) NOT IN beaten
+  AND e.eligibility_reason IN ('granted', 'granted_by_default')
   AND (w.denied_version = 0 OR w.denied_version < e.consent_version)
   AND (w.taken_back_version < e.consent_version
        OR (w.taken_back_version = e.consent_version AND e.eligibility_reason = 'granted_by_default'))
@@ -139,7 +148,7 @@ WHERE e.eligibility_reason IN ('granted', 'granted_by_default')
           WHERE version != '' AND version NOT IN (SELECT version FROM redaction_rules_revoked)
       )
 LIMIT 9223372036854775807
-SETTINGS join_use_nulls = 0, enable_shared_storage_snapshot_in_query = 1;
+SETTINGS join_use_nulls = 0;
 
 CREATE OR REPLACE VIEW training_affiliates DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT * FROM {database}.training_affiliates_days(from_day = '1970-01-01', to_day = '2149-06-05');

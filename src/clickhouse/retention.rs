@@ -133,10 +133,8 @@ pub async fn apply(client: &Client, plan: &Plan) -> Result<bool, Error> {
         WHERE database = currentDatabase() AND name = 'events'";
     let table = one(client, sql, &[]).await?;
     // The times by which rows go are computed from few columns; nothing else is read or written for that.
-    let settings = [
-        ("ttl_only_drop_parts", u8::from(plan.only_drops_parts())),
-        ("materialize_ttl_recalculate_only", 1),
-    ];
+    let settings =
+        [("ttl_only_drop_parts", u8::from(plan.only_drops_parts())), ("materialize_ttl_recalculate_only", 1)];
     let settings = settings.map(|(name, value)| format!("{name} = {value}"));
     if settings.iter().any(|setting| !table.contains(setting.as_str())) {
         client.execute(&format!("ALTER TABLE events MODIFY SETTING {}", settings.join(", "))).await?;

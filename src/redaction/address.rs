@@ -220,8 +220,10 @@ fn name_end(words: &Words<'_>, start: usize, most: usize) -> usize {
         let mut particles = end;
         while particles < end + 3
             && (words.is(particles, Class::PARTICLE)
-                || words
-                    .is_one_of(particles, one_of!["a", "e", "y", "i", "und", "of", "the", "d", "l", "u", "upon"]))
+                || words.is_one_of(
+                    particles,
+                    one_of!["a", "e", "y", "i", "und", "of", "the", "d", "l", "u", "upon"],
+                ))
             && !words.is_capital(particles)
         {
             particles += 1;
@@ -566,11 +568,12 @@ fn post_box_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         })
     };
     if is(at, one_of!["p", "po", "post"]) {
-        let office = if is(at, one_of!["p"]) && is(at + 1, one_of!["o"]) && words.gap_after(at).starts_with('.') {
-            at + 1
-        } else {
-            at
-        };
+        let office =
+            if is(at, one_of!["p"]) && is(at + 1, one_of!["o"]) && words.gap_after(at).starts_with('.') {
+                at + 1
+            } else {
+                at
+            };
         let office = if is(at, one_of!["post"]) && is(at + 1, one_of!["office"]) { at + 1 } else { office };
         if is(office + 1, one_of!["box"]) && words.gap_after(office).len() <= 2 {
             return numbered(office + 2).map(|end| (at, end));
@@ -606,8 +609,10 @@ fn military_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
     let end = if words.is_number(at + 2) && words.get(at + 2)?.len() == 5 { at + 3 } else { at + 2 };
     // What is before, on the line before at most.
     let begins = |start: usize| {
-        words
-            .is_one_of(start, one_of!["psc", "unit", "uss", "usns", "usnv", "usnav", "usav", "uscgc", "cmr", "box"])
+        words.is_one_of(
+            start,
+            one_of!["psc", "unit", "uss", "usns", "usnv", "usnav", "usav", "uscgc", "cmr", "box"],
+        )
     };
     let start = (at.saturating_sub(6)..at).find(|&start| begins(start));
     Some((start.unwrap_or(at), end))
@@ -1013,7 +1018,10 @@ fn crossing(words: &Words<'_>, start: usize, taken: usize) -> usize {
             start = other;
         }
     }
-    if start >= taken + 3 && words.is_one_of(start - 1, one_of!["of"]) && words.is_one_of(start - 2, one_of!["corner"]) {
+    if start >= taken + 3
+        && words.is_one_of(start - 1, one_of!["of"])
+        && words.is_one_of(start - 2, one_of!["corner"])
+    {
         start -= 3;
     }
     start

@@ -4,7 +4,11 @@
 //! is found for 64 of them at a time, as the bits of a few words; tokens begin and end where the bits change.
 //! Those with letters beyond ASCII are cut again, a character at a time.
 
-use super::{chars::is_address_letter, fold::{Letter, is_caseless}, lexicon::Class};
+use super::{
+    chars::is_address_letter,
+    fold::{Letter, is_caseless},
+    lexicon::Class,
+};
 
 /// What a token is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +52,7 @@ pub(super) struct Token {
 impl Token {
     /// The text ends within 4 GiB.
     pub(super) const fn new(start: usize, end: usize, (kind, case): (Kind, Case), is_ascii: bool) -> Self {
-        Self {
-            start: start as u32,
-            end: end as u32,
-            kind,
-            case,
-            is_ascii,
-            hints: 0,
-            class: Class::UNKNOWN,
-        }
+        Self { start: start as u32, end: end as u32, kind, case, is_ascii, hints: 0, class: Class::UNKNOWN }
     }
 
     pub(super) const fn start(self) -> usize {

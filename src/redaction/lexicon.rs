@@ -259,12 +259,12 @@ mod tests {
 
     /// What a word is, alone and in a longer text.
     fn class_of(word: &str) -> Class {
-        let [alone, within] =
-            [(word.to_owned(), 0), (format!("({word}) and some more text behind"), 1)].map(|(text, start)| {
-                let token =
-                    Token::new(start, start + word.len(), (Kind::Word, Case::Lower), word.is_ascii());
+        let [alone, within] = [(word.to_owned(), 0), (format!("({word}) and some more text behind"), 1)].map(
+            |(text, start)| {
+                let token = Token::new(start, start + word.len(), (Kind::Word, Case::Lower), word.is_ascii());
                 Lexicon::shipped().look_up(&text, token).0
-            });
+            },
+        );
         assert_eq!(alone, within, "{word}");
         alone
     }

@@ -570,8 +570,7 @@ fn clue_before(words: &Words<'_>, at: usize) -> Clue {
 /// Whether somebody is spoken to, "Petr, can I …" and "Come in, Petr!", or spoken of, "Petr is from …".
 fn is_called(words: &Words<'_>, at: usize) -> bool {
     let class = words.class(at);
-    let may_be =
-        class.is_unknown() || class.is(Class::FAMILIAR) || class.is(NAME) && !class.is(Class::WORD);
+    let may_be = class.is_unknown() || class.is(Class::FAMILIAR) || class.is(NAME) && !class.is(Class::WORD);
     if !may_be {
         return false;
     }
@@ -630,7 +629,9 @@ fn is_after_name_word(words: &Words<'_>, at: usize) -> bool {
         }
         if words.is(before, Class::NAME_WORD) {
             return gap.len() < 4
-                && (word == at || !words.is_one_of(word, one_of!["of", "to", "und"]) || words.is_capital(before));
+                && (word == at
+                    || !words.is_one_of(word, one_of!["of", "to", "und"])
+                    || words.is_capital(before));
         }
         if !words.is(before, Class::COPULA) {
             return false;
@@ -704,7 +705,8 @@ fn introduced_at(words: &Words<'_>, at: usize) -> Option<(usize, usize)> {
         return None;
     }
     let before = at.checked_sub(1)?;
-    let is_vague = one_of!["of", "to", "und", "name", "names", "nombre", "nome", "nom", "naam", "full", "on", "s", "as"];
+    let is_vague =
+        one_of!["of", "to", "und", "name", "names", "nombre", "nome", "nom", "naam", "full", "on", "s", "as"];
     if words.gap_before(at) != " " || !is_after_name_word(words, at) || words.is_one_of(before, is_vague) {
         return None;
     }

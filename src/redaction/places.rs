@@ -16,7 +16,10 @@ const MAX_NAME_WORDS: usize = 5;
 
 /// What somebody does at an organisation: the words before its name, the last one last.
 const WORK: [(&List, &List); 11] = [
-    (one_of!["work", "works", "worked", "working", "employed", "intern", "interned", "job"], one_of!["at", "for", "by"]),
+    (
+        one_of!["work", "works", "worked", "working", "employed", "intern", "interned", "job"],
+        one_of!["at", "for", "by"],
+    ),
     (
         one_of![
             "year",
@@ -290,7 +293,8 @@ fn company_end(words: &Words<'_>, start: usize) -> usize {
 
 /// "The … office", where the name has no legal form.
 fn office_of(words: &Words<'_>, at: usize, spans: &mut Vec<Span>) {
-    if !(words.is_one_of(at + 1, one_of!["is", "are"]) && words.is_one_of(at + 2, one_of!["at", "in", "on"])) {
+    if !(words.is_one_of(at + 1, one_of!["is", "are"]) && words.is_one_of(at + 2, one_of!["at", "in", "on"]))
+    {
         return;
     }
     let mut start = at;
@@ -322,7 +326,9 @@ fn place_end(words: &Words<'_>, start: usize) -> usize {
     if is_placeless(start)
         || words.is_in_code(start)
         || words.get(start).is_some_and(|token| {
-            token.case == Case::Upper && token.len() < 5 && !words.is_one_of(start, one_of!["usa", "uk", "uae"])
+            token.case == Case::Upper
+                && token.len() < 5
+                && !words.is_one_of(start, one_of!["usa", "uk", "uae"])
         })
     {
         return start;
@@ -343,7 +349,8 @@ fn place_end(words: &Words<'_>, start: usize) -> usize {
                 && words.is_spaced_after(end)
                 && !(words.is_one_of(end, one_of!["and"])
                     && !words.is(end + 1, Class::PLACE)
-                    && !words.is_one_of(end + 1, one_of!["Herzegovina", "Tobago", "Barbuda", "Nevis", "Principe"]))
+                    && !words
+                        .is_one_of(end + 1, one_of!["Herzegovina", "Tobago", "Barbuda", "Nevis", "Principe"]))
         };
         if !words.is_capital(end) && !joins() {
             break;

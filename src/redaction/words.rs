@@ -172,7 +172,9 @@ impl<'a> Words<'a> {
         // Between most words there is a space.
         at == 0
             || !self.is_spaced_before(at)
-                && self.gap_before(at).contains(['.', '!', '?', ':', '\n', '"', '“', '„', '«', '•', '*', '¿', '¡'])
+                && self
+                    .gap_before(at)
+                    .contains(['.', '!', '?', ':', '\n', '"', '“', '„', '«', '•', '*', '¿', '¡'])
     }
 
     /// Whether a token is a part of a name in code, a path, a handle or a placeholder.

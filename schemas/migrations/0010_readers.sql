@@ -177,7 +177,7 @@ SELECT max(greatest(complete_from,
                     if(text_days = 0, toDate(0), toDate(now('UTC')) - text_days))) AS first_day
 FROM retention FINAL;
 
--- By the first of their days, which events are there on several days.
+-- By day, which of its events are there on other days too. What happens to those tells in no part of this day.
 CREATE TABLE IF NOT EXISTS rollup_copies
 (
     day         Date,
@@ -188,15 +188,15 @@ ORDER BY day;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS rollup_copies_refresh REFRESH EVERY 1 DAY TO rollup_copies EMPTY
 DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
-SELECT day, sum(hash) AS fingerprint
+SELECT arrayJoin(days) AS day, sum(hash) AS fingerprint
 FROM
 (
     SELECT
-        min(toDate(received_at)) AS day,
-        toUInt128(cityHash64(tenant, toUInt128(event_id), count(), max(narrowness))) AS hash
+        groupUniqArray(toDate(received_at)) AS days,
+        toUInt128(cityHash64(tenant, toUInt128(event_id), arraySort(days), max(narrowness))) AS hash
     FROM events
     GROUP BY tenant, toUInt128(event_id)
-    HAVING day != max(toDate(received_at))
+    HAVING length(days) > 1
     SETTINGS optimize_aggregation_in_order = 1
 )
 GROUP BY day;
@@ -302,8 +302,7 @@ WITH
         SELECT (min(toUInt128(event_id)), max(toUInt128(event_id))) FROM events
         WHERE has(due, toDate(received_at))
     ) AS ids,
-    -- As in the training views. An event that is there more than once counts on the first of its days, as its narrowest
-    -- copy says.
+    -- An event that is there more than once counts on the first of its days, as its narrowest copy says.
     copied AS
     (
         SELECT tenant, toUInt128(event_id) FROM events
@@ -401,8 +400,7 @@ WITH
         SELECT (min(toUInt128(event_id)), max(toUInt128(event_id))) FROM events
         WHERE has(due, toDate(received_at))
     ) AS ids,
-    -- As in the training views. An event that is there more than once counts on the first of its days, as its narrowest
-    -- copy says.
+    -- An event that is there more than once counts on the first of its days, as its narrowest copy says.
     copied AS
     (
         SELECT tenant, toUInt128(event_id) FROM events

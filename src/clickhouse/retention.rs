@@ -60,9 +60,16 @@ impl Plan {
             }
             for (days, types) in by_days {
                 let _ = write!(cases, "training_scope = '{scope}'");
-                if types.len() < EVENT_TYPES.len() {
-                    let list = types.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(", ");
-                    let _ = write!(cases, " AND event_type IN ({list})");
+                match types[..] {
+                    _ if types.len() == EVENT_TYPES.len() => {}
+                    // A lone text after IN would be taken for the name of a table, of which there is one such.
+                    [one] => {
+                        let _ = write!(cases, " AND event_type = '{one}'");
+                    }
+                    _ => {
+                        let list = types.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(", ");
+                        let _ = write!(cases, " AND event_type IN ({list})");
+                    }
                 }
                 // At the end of the last day, for all rows of the day at once.
                 let days = u32::from(days) + 1;
@@ -158,8 +165,9 @@ pub async fn apply(client: &Client, plan: &Plan) -> Result<bool, Error> {
             _ => {}
         }
     }
-    for alteration in alterations {
-        client.execute(&format!("ALTER TABLE events {alteration}")).await?;
+    // At once: after a merge by one of them, ClickHouse waits for hours before it merges a partition for the next.
+    if !alterations.is_empty() {
+        client.execute(&format!("ALTER TABLE events {}", alterations.join(", "))).await?;
         changed = true;
     }
     Ok(changed)
@@ -243,13 +251,13 @@ mod tests {
         assert!(!plan.only_drops_parts());
         let rows = plan.ttls().0.unwrap();
         assert!(
-            rows.contains("training_scope = 'first_party' AND event_type IN ('language_preference'), "),
+            rows.contains("training_scope = 'first_party' AND event_type = 'language_preference', "),
             "{rows}"
         );
         let mut plan = uniform(Some(100), Some(60), None);
         plan.kept[0][2].text = Some(5);
         assert!(!plan.only_drops_parts());
-        assert!(plan.ttls().1.unwrap().contains("'affiliates' AND event_type IN ('typed_text'), "));
+        assert!(plan.ttls().1.unwrap().contains("'affiliates' AND event_type = 'typed_text', "));
     }
 
     #[test]

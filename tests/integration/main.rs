@@ -25,7 +25,6 @@ mod policy;
 mod power;
 mod power_cut;
 mod privacy;
-mod queries;
 mod readers;
 mod redaction_rules;
 mod retention;

@@ -34,13 +34,16 @@ GRANT SELECT(received_at, occurred_at, tenant, event_id, session_id, interaction
 GRANT SELECT(received_at, occurred_at, tenant, event_id, session_id, interaction_id, feature, client_name, client_version, platform, jurisdiction, language, previous_language, training_scope, eligibility_reason, consent_state, consent_source, policy_version) ON assent.language_preferences TO assent_analyst;
 GRANT SELECT ON assent.feature_daily TO assent_analyst;
 GRANT SELECT ON assent.consent_coverage_daily TO assent_analyst;
+GRANT SELECT ON assent.retention TO assent_analyst;
 
 CREATE ROLE IF NOT EXISTS assent_ml_first_party;
 GRANT SELECT ON assent.training_first_party TO assent_ml_first_party;
+GRANT SELECT ON assent.training_first_party_days TO assent_ml_first_party;
 GRANT SELECT ON assent.training_first_party_range TO assent_ml_first_party;
 
 CREATE ROLE IF NOT EXISTS assent_ml_affiliates;
 GRANT SELECT ON assent.training_affiliates TO assent_ml_affiliates;
+GRANT SELECT ON assent.training_affiliates_days TO assent_ml_affiliates;
 GRANT SELECT ON assent.training_affiliates_range TO assent_ml_affiliates;
 
 CREATE ROLE IF NOT EXISTS assent_privacy;

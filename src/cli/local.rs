@@ -10,7 +10,7 @@ use crate::{
     clickhouse::{
         Client, durability,
         local::{LocalOptions, LocalServer},
-        migrations,
+        migrations, retention,
     },
     config::Config,
 };
@@ -62,6 +62,11 @@ impl Database {
         if let Err(error) = durability::apply(&client, config.clickhouse.durability).await {
             database.stop().await;
             return Err(error).context("cannot set clickhouse.durability");
+        }
+        let plan = config.retention.plan(config.ingress.max_age.0)?;
+        if let Err(error) = retention::apply(&client, &plan).await {
+            database.stop().await;
+            return Err(error).context("cannot set how long rows are kept (retention)");
         }
         Ok(database)
     }

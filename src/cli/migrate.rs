@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use crate::{
-    clickhouse::{Client, durability, migrations},
+    clickhouse::{Client, durability, migrations, retention},
     config::Config,
 };
 
@@ -27,6 +27,10 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
             durability::Durability::Fsync => println!("{table} fsyncs what it writes"),
             durability::Durability::Server => println!("{table} fsyncs what the server is configured to"),
         }
+    }
+    let plan = config.retention.plan(config.ingress.max_age.0)?;
+    if retention::apply(&client, &plan).await.context("cannot set how long rows are kept (retention)")? {
+        println!("events are kept as [retention] says");
     }
     Ok(())
 }

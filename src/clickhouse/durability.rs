@@ -182,10 +182,14 @@ struct OfServer {
     replicated: bool,
 }
 
-/// The database's tables that hold data, as far as this user may see them.
+/// The database's tables that hold data, as far as this user may see them. Rollups are left out, and the tables
+/// that one is computed into before it takes the place of the last: what a power cut takes of them is computed
+/// again.
 async fn tables(client: &Client) -> Result<Vec<Table>, Error> {
     let sql = "SELECT name, engine, engine_full FROM system.tables
-        WHERE database = currentDatabase() AND engine LIKE '%MergeTree' ORDER BY name";
+        WHERE database = currentDatabase() AND engine LIKE '%MergeTree'
+          AND NOT startsWith(name, 'rollup_') AND NOT startsWith(name, '.')
+        ORDER BY name";
     client.query_rows(sql, &[]).await
 }
 

@@ -26,7 +26,7 @@ macro_rules! migrations {
     };
 }
 
-const MIGRATIONS: [Migration; 12] = migrations![
+const MIGRATIONS: [Migration; 13] = migrations![
     "0001_events",
     "0002_consent",
     "0003_records",
@@ -36,10 +36,15 @@ const MIGRATIONS: [Migration; 12] = migrations![
     "0007_compact_parts",
     "0008_redaction_rules",
     "0009_pseudonym_keys",
+    "0010_readers",
     "0011_exports",
     "0012_erasure",
     "0013_withdrawal"
 ];
+
+/// Stands in a migration for the database's name, where ClickHouse does not put it in by itself: in calls of
+/// parameterised views, which it takes for functions, and in what is compared with system tables.
+const DATABASE: &str = "{database}";
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations
     (
@@ -143,7 +148,8 @@ pub async fn migrate(client: &Client) -> Result<Report, MigrateError> {
             continue;
         }
         for statement in statements(migration.sql) {
-            client.execute(statement).await.map_err(failed(migration.name))?;
+            let statement = statement.replace(DATABASE, client.database());
+            client.execute(&statement).await.map_err(failed(migration.name))?;
         }
         let row = serde_json::to_vec(&Applied { name: migration.name.to_owned(), checksum: known })
             .map_err(|error| failed(migration.name)(error.into()))?;

@@ -4,7 +4,7 @@
 //! - [`native`] writes columns in the `Native` format and takes rows out of blocks, [`columns`] is the
 //!   only place that names the columns of `events`, [`compressed`] is the form that bodies of inserts are sent in;
 //! - [`migrations`] brings a database's schema up to date, [`durability`] what its tables do before they
-//!   confirm an insert;
+//!   confirm an insert, [`retention`] how long they keep rows;
 //! - [`local`] runs a real server with nothing to install.
 
 pub mod client;
@@ -16,6 +16,7 @@ pub mod external;
 pub mod local;
 pub mod migrations;
 pub mod native;
+pub mod retention;
 
 pub use client::{Client, Options};
 pub use durability::{Durability, InsertQuorum};

@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 
+mod retention;
 mod sections;
 pub mod units;
 
+pub use retention::{Life, Lives, OfEventType, OfEventTypes, Retention};
 pub use sections::{
     Admin, ClickHouse, Consent, Controller, Delivery, Durability, Erasure, Fsync, Ingress, InsertQuorum,
     LocalClickHouse, LogFormat, PolicyFile, Pseudonym, Redaction, Spool, Telemetry, TenantConfig, Tls,
@@ -72,6 +74,8 @@ pub struct Config {
     pub withdrawal: Withdrawal,
     /// How people are erased.
     pub erasure: Erasure,
+    /// How long rows and texts are kept.
+    pub retention: Retention,
     /// Who may send. With none, everyone is the tenant `local`, on loopback alone.
     pub tenants: Vec<TenantConfig>,
     /// Logs.
@@ -133,6 +137,7 @@ impl Default for Config {
             delivery: Delivery::default(),
             withdrawal: Withdrawal::default(),
             erasure: Erasure::default(),
+            retention: Retention::default(),
             tenants: Vec::new(),
             telemetry: Telemetry::default(),
         }
@@ -322,6 +327,7 @@ impl Config {
             ));
         }
         self.withdrawal.validate()?;
+        self.retention.plan(self.ingress.max_age.0)?;
         pipeline::Credentials::new(&self.tenant_keys())
             .map_err(|error| ConfigError::key("tenants", error.to_string()))?;
         Ok(())

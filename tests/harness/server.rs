@@ -30,14 +30,22 @@ pub(crate) struct SharedServer {
 
 /// Started by the first test that asks. It ends with this process, whose pipe is its lifeline.
 pub(crate) fn shared_server() -> &'static SharedServer {
-    static SERVER: LazyLock<SharedServer> = LazyLock::new(start);
+    static SERVER: LazyLock<SharedServer> = LazyLock::new(|| start(""));
     &SERVER
 }
 
-fn start() -> SharedServer {
+/// Another one: the shipped grants are of the database `assent`, and a test that reads as one of the roles may need
+/// it for itself.
+#[allow(dead_code)] // The integration tests alone need it.
+pub(crate) fn readers_server() -> &'static SharedServer {
+    static SERVER: LazyLock<SharedServer> = LazyLock::new(|| start("-readers"));
+    &SERVER
+}
+
+fn start(suffix: &str) -> SharedServer {
     let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
     remove_left_behind(base);
-    let data_dir = base.join(format!("clickhouse-{}", std::process::id()));
+    let data_dir = base.join(format!("clickhouse-{}{suffix}", std::process::id()));
     let mut options = LocalOptions::new(data_dir.clone(), binary().to_owned());
     options.users_xml = vec![
         ("assent.xml".to_owned(), ROLES.to_owned()),
@@ -61,7 +69,10 @@ fn start() -> SharedServer {
 fn remove_left_behind(base: &Path) {
     for entry in std::fs::read_dir(base).unwrap().filter_map(Result::ok) {
         let name = entry.file_name().into_string().unwrap_or_default();
-        let pid = name.strip_prefix("clickhouse-").and_then(|pid| pid.parse::<u32>().ok());
+        let pid = name
+            .strip_prefix("clickhouse-")
+            .and_then(|name| name.split('-').next())
+            .and_then(|pid| pid.parse::<u32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             // Another run may be removing it as well.
             let _ = std::fs::remove_dir_all(entry.path());
@@ -109,6 +120,27 @@ impl Database {
         let url = shared_server().url.clone();
         let client = Self::client_as(&url, name, "default");
         Self { name: name.to_owned(), url, client }
+    }
+
+    /// The database `assent` of the server for readers, migrated.
+    #[allow(dead_code)] // The integration tests alone need it.
+    pub(crate) async fn of_readers() -> Self {
+        let url = readers_server().url.clone();
+        let client = Self::client_as(&url, "assent", "default");
+        let database = Self { name: "assent".to_owned(), url, client };
+        migrations::migrate(&database.client).await.unwrap();
+        database
+    }
+
+    /// Brings the rollups up to date, which otherwise happens every few minutes.
+    #[allow(dead_code)] // The integration tests alone need it.
+    pub(crate) async fn refresh_rollups(&self) {
+        for view in ["copies", "days", "due", "features", "consent"] {
+            for what in ["REFRESH", "WAIT"] {
+                let sql = format!("SYSTEM {what} VIEW rollup_{view}_refresh");
+                self.client.execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            }
+        }
     }
 
     pub(crate) fn client_as(url: &str, database: &str, user: &str) -> Client {

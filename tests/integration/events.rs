@@ -102,6 +102,7 @@ async fn all_kinds_arrive_with_all_fields() {
     assert_eq!((language.language.as_str(), language.previous_language.as_str()), ("pt-BR", "en"));
     assert_eq!((language.interaction_id.as_str(), language.text.as_str()), ("", ""));
 
+    database.refresh_rollups().await;
     for (view, rows) in [
         ("typed_texts", 1),
         ("suggestions_shown", 1),

@@ -73,10 +73,17 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
     client.set_consent(change("first", ConsentScope::FirstParty, ConsentState::Granted)).await.unwrap();
     let ids = collector.send(vec![event("both"), event("first"), event("nobody")]).await;
     database.wait_for(&ids).await;
+    database.refresh_rollups().await;
+    let days = "from_day = '2020-01-01', to_day = '2100-01-01'";
+    let first_party_days = format!("SELECT * FROM training_first_party_days({days})");
+    let affiliates_days = format!("SELECT * FROM training_affiliates_days({days})");
 
     let may = [
         ("ml_first_party", "SELECT * FROM training_first_party", 2),
         ("ml_affiliates", "SELECT * FROM training_affiliates", 1),
+        ("ml_first_party", &first_party_days, 2),
+        ("ml_affiliates", &affiliates_days, 1),
+        ("analyst", "SELECT * FROM retention", 0),
         ("analyst", "SELECT feature, language, training_scope FROM typed_texts", 3),
         ("analyst", "SELECT * FROM feature_daily", 0),
         (
@@ -106,6 +113,9 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
         ("ml_first_party", "SELECT count() FROM events"),
         ("ml_first_party", "SELECT text FROM events LIMIT 1"),
         ("ml_first_party", "SELECT * FROM training_affiliates"),
+        ("ml_first_party", &affiliates_days),
+        ("ml_first_party", "SELECT * FROM feature_daily"),
+        ("ml_first_party", "SELECT * FROM rollup_features"),
         ("ml_first_party", "SELECT * FROM consent_changes"),
         ("ml_first_party", "SELECT * FROM consent_current"),
         ("ml_first_party", "SELECT * FROM typed_texts"),
@@ -121,6 +131,7 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
         ("privacy", "ALTER TABLE events DROP CONSTRAINT eligible_is_redacted"),
         ("privacy", "TRUNCATE TABLE redaction_rules_revoked"),
         ("ml_affiliates", "SELECT * FROM training_first_party"),
+        ("ml_affiliates", &first_party_days),
         ("ml_affiliates", "SELECT * FROM events"),
         (
             "ml_affiliates",
@@ -140,6 +151,12 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
         ("analyst", "SELECT text FROM suggestions_shown"),
         ("analyst", "SELECT count() FROM events"),
         ("analyst", "SELECT * FROM training_first_party"),
+        ("analyst", &first_party_days),
+        ("analyst", "SELECT * FROM rollup_features"),
+        ("analyst", "SELECT * FROM rollup_consent"),
+        ("analyst", "SYSTEM REFRESH VIEW rollup_consent_refresh"),
+        ("analyst", "ALTER TABLE rollup_consent_refresh MODIFY REFRESH EVERY 1 YEAR"),
+        ("analyst", "INSERT INTO retention (rows_days) VALUES (1)"),
         ("analyst", "SELECT * FROM consent_changes"),
         ("analyst", "SYSTEM STOP MERGES events"),
         ("privacy", "TRUNCATE TABLE events"),

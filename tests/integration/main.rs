@@ -25,6 +25,7 @@ mod policy;
 mod power;
 mod power_cut;
 mod privacy;
+mod queries;
 mod readers;
 mod redaction_rules;
 mod retention;

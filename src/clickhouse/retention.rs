@@ -149,13 +149,6 @@ pub async fn apply(client: &Client, plan: &Plan) -> Result<bool, Error> {
     }
     let (rows, text) = plan.ttls();
     let mut alterations = Vec::new();
-    let rows = formatted(client, rows).await?;
-    let own = ttl_of_rows(&table);
-    match &rows {
-        Some(ttl) if own != Some(ttl) => alterations.push(format!("MODIFY TTL {ttl}")),
-        None if own.is_some() => alterations.push("REMOVE TTL".to_owned()),
-        _ => {}
-    }
     let text = formatted(client, text).await?;
     for column in TEXTS {
         let own = ttl_of_column(&table, column);
@@ -164,6 +157,14 @@ pub async fn apply(client: &Client, plan: &Plan) -> Result<bool, Error> {
             None if own.is_some() => alterations.push(format!("MODIFY COLUMN {column} REMOVE TTL")),
             _ => {}
         }
+    }
+    // Last: what follows the TTL of a table after a comma is one more TTL.
+    let rows = formatted(client, rows).await?;
+    let own = ttl_of_rows(&table);
+    match &rows {
+        Some(ttl) if own != Some(ttl) => alterations.push(format!("MODIFY TTL {ttl}")),
+        None if own.is_some() => alterations.push("REMOVE TTL".to_owned()),
+        _ => {}
     }
     // At once: after a merge by one of them, ClickHouse waits for hours before it merges a partition for the next.
     if !alterations.is_empty() {

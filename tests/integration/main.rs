@@ -28,6 +28,7 @@ mod power;
 mod power_cut;
 mod privacy;
 mod pseudonym_keys;
+mod queries;
 mod readers;
 mod redaction_rules;
 mod retention;

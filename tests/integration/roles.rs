@@ -159,6 +159,11 @@ async fn each_role_reads_its_own_and_nothing_else(database: &Database, collector
         ("analyst", "INSERT INTO retention (rows_days) VALUES (1)"),
         ("analyst", "SELECT * FROM consent_changes"),
         ("analyst", "SYSTEM STOP MERGES events"),
+        // What others ask, and whom mutations erase.
+        ("analyst", "SELECT * FROM system.processes"),
+        ("analyst", "SELECT * FROM system.mutations"),
+        ("analyst", "SELECT * FROM system.parts_columns"),
+        ("ml_first_party", "SELECT * FROM system.mutations"),
         ("privacy", "TRUNCATE TABLE events"),
         ("privacy", "INSERT INTO withdrawal_passes (pass_id) VALUES (generateUUIDv4())"),
         ("analyst", "SELECT * FROM withdrawal_passes"),

@@ -181,7 +181,7 @@ pub(super) fn remove(
 ) -> String {
     // A mutation runs without a current database.
     let qualified = |sql: String| {
-        ["events", "consent_changes", "erasures"].iter().fold(sql, |sql, table| {
+        ["events", "consent_changes", "erasures", "erasure_subjects"].iter().fold(sql, |sql, table| {
             sql.replace(&format!("FROM {table}"), &format!("FROM {database}.{table}"))
         })
     };

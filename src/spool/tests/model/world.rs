@@ -346,9 +346,9 @@ impl World {
         self.kept = vec![self.state];
         self.fs.repair();
         self.after_failed_sync();
-        if segments(&self.fs).len() > before {
-            self.extra_bytes += segment::HEADER_BYTES as u64;
-        }
+        // A start that was cut short may have begun a segment, and the next one another.
+        let more = segments(&self.fs).len().saturating_sub(before);
+        self.extra_bytes += (more * segment::HEADER_BYTES) as u64;
         let recovery = &self.spool().recovery;
         assert!(self.holes || recovery.missing_frames == 0, "{recovery:?}");
         let end = self.spool().reader.durable_end().0;

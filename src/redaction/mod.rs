@@ -43,6 +43,7 @@ mod phone;
 mod places;
 mod private_key;
 pub mod rules;
+mod splice;
 mod url;
 mod validators;
 mod view;
@@ -58,6 +59,7 @@ use rules::{
     RuleSet,
     file::{RuleEntry, RulesFile},
 };
+use splice::{Splice, Spliced};
 use view::{Survey, View};
 use words::Words;
 
@@ -81,7 +83,22 @@ const MAX_PASSES: usize = 8;
 const PLACEHOLDER_BYTES: usize = 16;
 
 thread_local! {
-    static TOKENS: RefCell<Vec<Token>> = const { RefCell::new(Vec::new()) };
+    static TOKENS: RefCell<Tokens> = const { RefCell::new(Tokens::NONE) };
+}
+
+/// Lent to each search by its thread: most texts have tokens, and nothing else that takes memory.
+struct Tokens {
+    /// Of the text that is searched.
+    of_text: Vec<Token>,
+    /// What the search makes of them.
+    spliced: Spliced,
+    /// Whether `of_text` is already there, with all that is known of its words: a search of the text before made
+    /// this one, and most of its words are the same.
+    is_ready: bool,
+}
+
+impl Tokens {
+    const NONE: Self = Self { of_text: Vec::new(), spliced: Spliced::NONE, is_ready: false };
 }
 
 /// Bytes of a view that are to be replaced.
@@ -184,12 +201,15 @@ impl Engine {
     pub fn redact<'a>(&self, text: &'a str, author: Option<&Author<'_>>) -> Outcome<'a> {
         let mut text = Cow::Borrowed(text);
         let mut placeholders = Placeholders::new(&self.actions);
-        for _ in 0..MAX_PASSES {
-            match self.pass(&text, author, &mut placeholders, |_, _, _| {}) {
-                Some(redacted) => text = Cow::Owned(redacted),
-                None => break,
+        TOKENS.with_borrow_mut(|tokens| {
+            tokens.is_ready = false;
+            for _ in 0..MAX_PASSES {
+                match self.pass(&text, tokens, author, &mut placeholders, |_, _, _| {}) {
+                    Some(redacted) => text = Cow::Owned(redacted),
+                    None => break,
+                }
             }
-        }
+        });
         Outcome { text, counts: placeholders.counts, refused: placeholders.refused }
     }
 
@@ -199,13 +219,19 @@ impl Engine {
         let mut text = Cow::Borrowed(original);
         let mut placeholders = Placeholders::new(&self.actions);
         let mut findings: Vec<Finding> = Vec::new();
+        let mut tokens = Tokens::NONE;
         for _ in 0..MAX_PASSES {
             let mut found = Vec::new();
-            let redacted =
-                self.pass(&text, author, &mut placeholders, |(start, end), entity, placeholder| {
+            let redacted = self.pass(
+                &text,
+                &mut tokens,
+                author,
+                &mut placeholders,
+                |(start, end), entity, placeholder| {
                     let placeholder = placeholder.to_owned();
                     found.push(Finding { start, end, entity, placeholder });
-                });
+                },
+            );
             let Some(redacted) = redacted else { break };
             findings = with_more(findings, found);
             text = Cow::Owned(redacted);
@@ -260,28 +286,33 @@ impl Engine {
     }
 
     /// Searches a text once, and tells `replaced` where in it each placeholder goes. `None` when nothing was
-    /// found.
+    /// found; else what it became, of which `tokens` are left.
     fn pass(
         &self,
         text: &str,
+        tokens: &mut Tokens,
         author: Option<&Author<'_>>,
         placeholders: &mut Placeholders<'_>,
-        replaced: impl FnMut((usize, usize), Entity, &str),
+        mut replaced: impl FnMut((usize, usize), Entity, &str),
     ) -> Option<String> {
         let survey = Survey::of(text);
         let view = if survey.has_disguise { View::undisguised(text) } else { View::plain(text) };
         let mut spans = Vec::new();
-        // Lent by the thread: most texts have tokens, and nothing else that takes memory.
-        TOKENS.with_borrow_mut(|tokens| {
-            lexer::tokenise(view.text(), tokens);
-            self.rules.find(view.text(), tokens, &mut spans);
-            if !tokens.is_empty() {
-                let words = Words::of(view.text(), tokens);
-                people::find(&words, &mut spans);
-                address::find(&words, &mut spans);
-                places::find(&words, &mut spans);
-            }
-        });
+        // They are of the text as it stands.
+        let are_known = std::mem::take(&mut tokens.is_ready) && !view.is_undisguised();
+        if !are_known {
+            lexer::tokenise(view.text(), &mut tokens.of_text);
+        }
+        self.rules.find(view.text(), &tokens.of_text, &mut spans);
+        if !tokens.of_text.is_empty() {
+            let words = match are_known {
+                true => Words::known(view.text(), &tokens.of_text),
+                false => Words::of(view.text(), &mut tokens.of_text),
+            };
+            people::find(&words, &mut spans);
+            address::find(&words, &mut spans);
+            places::find(&words, &mut spans);
+        }
         url::find(view.text(), &mut spans);
         private_key::find(view.text(), &mut spans);
         if survey.has_at {
@@ -301,7 +332,18 @@ impl Engine {
         if spans.is_empty() {
             return None;
         }
-        Some(replace(text, &view, &disjoint(spans), placeholders, replaced))
+        let mut splice = (!view.is_undisguised()).then(|| Splice::new(&tokens.of_text, &mut tokens.spliced));
+        let redacted = replace(text, &view, &disjoint(spans), placeholders, |span, entity, placeholder| {
+            if let Some(splice) = &mut splice {
+                splice.replaced(span, placeholder);
+            }
+            replaced(span, entity, placeholder);
+        });
+        tokens.is_ready = splice.is_some_and(|splice| splice.finish(&redacted));
+        if tokens.is_ready {
+            std::mem::swap(&mut tokens.of_text, &mut tokens.spliced.tokens);
+        }
+        Some(redacted)
     }
 }
 

@@ -45,6 +45,20 @@ fn forget_placeholder(text: &[u8], token: &mut Token) {
     }
 }
 
+/// Looks up words of a text. What comes of it depends on a word and on the characters next to it.
+pub(super) fn look_up(text: &str, tokens: &mut [Token]) {
+    let lexicon = Lexicon::shipped();
+    for token in tokens {
+        (token.class, token.hints) = match token.kind {
+            Kind::Word => lexicon.look_up(text, *token),
+            Kind::Number | Kind::Mixed => (Class::UNKNOWN, Hint::ADDRESS),
+        };
+        if token.case == Case::Upper || token.kind == Kind::Number {
+            forget_placeholder(text.as_bytes(), token);
+        }
+    }
+}
+
 /// A text's tokens with their classes.
 pub(super) struct Words<'a> {
     text: &'a str,
@@ -58,17 +72,15 @@ pub(super) struct Words<'a> {
 impl<'a> Words<'a> {
     /// Looks up all words of a text.
     pub(super) fn of(text: &'a str, tokens: &'a mut [Token]) -> Self {
-        let lexicon = Lexicon::shipped();
+        look_up(text, tokens);
+        Self::known(text, tokens)
+    }
+
+    /// The words of a text that were [looked up](look_up).
+    pub(super) fn known(text: &'a str, tokens: &'a [Token]) -> Self {
         let (mut no_capitals, mut hints) = (true, 0);
-        for token in &mut *tokens {
+        for token in tokens {
             no_capitals &= token.case == Case::Lower;
-            (token.class, token.hints) = match token.kind {
-                Kind::Word => lexicon.look_up(text, *token),
-                Kind::Number | Kind::Mixed => (Class::UNKNOWN, Hint::ADDRESS),
-            };
-            if token.case == Case::Upper || token.kind == Kind::Number {
-                forget_placeholder(text.as_bytes(), token);
-            }
             hints |= token.hints;
         }
         Self { text, tokens, no_capitals, hints }

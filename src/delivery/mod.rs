@@ -37,6 +37,7 @@ use crate::{
     spool::{self, Position},
 };
 
+mod background;
 pub(crate) mod backoff;
 mod batch;
 mod body;
@@ -126,6 +127,12 @@ pub enum DeliveryError {
     /// A blocking task panicked.
     #[error("a part of delivery panicked")]
     Panicked(#[from] tokio::task::JoinError),
+    /// What prepares inserts panicked.
+    #[error(transparent)]
+    Worker(#[from] background::WorkerPanicked),
+    /// There is no room for a thread.
+    #[error("the thread that prepares inserts cannot be started")]
+    Thread(#[source] std::io::Error),
     /// The spool was swapped for another one.
     #[error(
         "delivery's state belongs to another spool: put the spool's folder back, or remove delivery.json in it"
@@ -172,6 +179,7 @@ pub struct Delivery {
     /// How far rows of the erased are looked for.
     search: search::Search,
     pace: Arc<pace::Pace>,
+    background: background::Background,
     replica: Replica,
     policies: Arc<PolicyStore>,
     cursor: watch::Sender<Position>,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Delivery, DeliveryError, Handle, Parts,
+    background::Background,
     backoff::Backoff,
     batch::{Batch, Limits},
     horizon::Horizon,
@@ -62,6 +63,7 @@ impl Delivery {
         };
         Ok(Self {
             pace: Arc::new(Pace::new(options.max_in_flight)),
+            background: Background::start().map_err(DeliveryError::Thread)?,
             options,
             client,
             reader,
@@ -209,7 +211,7 @@ impl Delivery {
 
     async fn read(&self, start: Position, until: Position, limits: Limits) -> Result<Batch, DeliveryError> {
         let reader = Arc::clone(&self.reader);
-        spawn_blocking(move || Batch::read(&reader, start, until, limits)).await?
+        self.background.run(move || Batch::read(&reader, start, until, limits)).await?
     }
 
     /// Seals a batch, up to where it ends unless told otherwise.
@@ -217,7 +219,8 @@ impl Delivery {
         let (start, end, rows) = (batch.start.0, end.unwrap_or(batch.end.0), batch.rows);
         let (batch, erased) = if self.search.covers(batch.start) {
             let replica = self.replica.clone();
-            let searched = spawn_blocking(move || batch.erased(replica.erased()).map(|found| (batch, found)));
+            let searched =
+                self.background.run(move || batch.erased(replica.erased()).map(|found| (batch, found)));
             searched.await?.map_err(|source| DeliveryError::Block { start, end, source })?
         } else {
             (batch, Vec::new())
@@ -227,12 +230,16 @@ impl Delivery {
             telemetry::erased_from_spool(u64::from(dropped));
             tracing::info!(rows = dropped, of = rows, "rows of people who were erased are dropped");
         }
-        let policies = self.policies.versions();
-        let now = Micros::now();
-        let narrowed: Vec<Narrowed> = batch.seal(|record| {
-            let policy = policies.at(record.received_at.unwrap_or(now));
-            self.replica.decide_for_seal(policy, record)
+        let (policies, replica) = (self.policies.versions(), self.replica.clone());
+        let sealed = self.background.run(move || {
+            let now = Micros::now();
+            let narrowed: Vec<Narrowed> = batch.seal(|record| {
+                let policy = policies.at(record.received_at.unwrap_or(now));
+                replica.decide_for_seal(policy, record)
+            });
+            (batch, narrowed, now)
         });
+        let (batch, narrowed, now) = sealed.await?;
         let plan = Plan { start, end, rows, sealed_at: now.0, narrowed, erased, progress: Progress::Whole };
         Ok((batch, plan))
     }
@@ -253,7 +260,9 @@ impl Delivery {
             plan.settled();
         };
         let (start, end, of_plan) = (plan.start, plan.end, plan.clone());
-        let body = spawn_blocking(move || batch.body(&of_plan, rows))
+        let body = self
+            .background
+            .run(move || batch.body(&of_plan, rows))
             .await?
             .map_err(|source| DeliveryError::Block { start, end, source })?;
         let token = plan.token(self.reader.spool_id(), rows);

@@ -208,7 +208,8 @@ impl App {
         let handle = delivery.handle();
 
         let tenants = Tenants::new(config.tenants.iter().map(|tenant| tenant.name.as_str()));
-        let gate = Gate::new(config.arrival_options(), Arc::clone(&credentials), &tenants);
+        let gate =
+            Gate::new(config.arrival_options(), Arc::clone(&credentials), &tenants, appender.expected());
         let backlog = SpoolBacklog { reader: Arc::clone(&reader), delivery: handle.clone() };
         let admission = Arc::new(Admission::new(config.admission_options(), tenants, Box::new(backlog)));
         let collector = Collector::new(

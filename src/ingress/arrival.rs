@@ -54,6 +54,7 @@ use crate::{
         turns::{Turn, Turns, WaitedTooLong},
     },
     pipeline::Credentials,
+    spool::Expected,
     telemetry,
 };
 
@@ -98,15 +99,20 @@ struct Shared {
 }
 
 impl Gate {
-    /// With nothing in flight.
+    /// With nothing in flight. What has arrived and waits to be worked on is said to be `expected` by the spool.
     #[must_use]
-    pub fn new(options: Options, credentials: Arc<Credentials>, tenants: &Tenants) -> Self {
+    pub fn new(
+        options: Options,
+        credentials: Arc<Credentials>,
+        tenants: &Tenants,
+        expected: Expected,
+    ) -> Self {
         Self(Arc::new(Shared {
             options,
             credentials,
             events: InFlight::new(options.max_in_flight_bytes, tenants.clone()),
             consent: InFlight::new(CONSENT_BYTES, tenants.clone()),
-            turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from), expected),
         }))
     }
 

@@ -20,14 +20,14 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::telemetry;
+use crate::{spool::Expected, telemetry};
 
 /// A wait that is longer than this is too long to go on as before.
 pub(super) const BUSY_AFTER: Duration = Duration::from_millis(250);
@@ -48,7 +48,8 @@ pub(super) struct WaitedTooLong;
 #[derive(Debug)]
 pub(super) struct Turns {
     processors: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    /// Who waits; all of it is about to be appended.
+    waiting: Expected,
     /// Of the last request that got its turn, or was sent away.
     last_wait_micros: AtomicU64,
     pace: Mutex<Pace>,
@@ -84,10 +85,10 @@ impl Pace {
 pub(super) type Turn = OwnedSemaphorePermit;
 
 impl Turns {
-    pub(super) fn new(processors: usize) -> Arc<Self> {
+    pub(super) fn new(processors: usize, waiting: Expected) -> Arc<Self> {
         Arc::new(Self {
             processors: Arc::new(Semaphore::new(processors.max(1))),
-            waiting: AtomicUsize::new(0),
+            waiting,
             last_wait_micros: AtomicU64::new(0),
             pace: Mutex::new(Pace { since: Instant::now(), least: None, slow: false }),
         })
@@ -95,7 +96,7 @@ impl Turns {
 
     /// Whether more comes than can be worked on.
     pub(super) fn is_busy(&self, in_flight_bytes: u64) -> bool {
-        let waits = self.waiting.load(Ordering::Relaxed) > 0
+        let waits = self.waiting.count() > 0
             && Duration::from_micros(self.last_wait_micros.load(Ordering::Relaxed)) > BUSY_AFTER;
         waits || (in_flight_bytes > UNHURRIED_BYTES && self.pace().at(Instant::now()).slow)
     }
@@ -111,12 +112,10 @@ impl Turns {
 
     /// Waits for a turn; first come, first served.
     pub(super) async fn take(self: Arc<Self>) -> Result<Turn, WaitedTooLong> {
-        if let Ok(turn) = Arc::clone(&self.processors).try_acquire_owned() {
-            self.waited(Duration::ZERO);
-            return Ok(turn);
-        }
         let since = Instant::now();
-        let _waiting = Waiting::new(&self);
+        let _waiting = self.waiting.one_more();
+        // What has come in on other connections is read first.
+        tokio::task::yield_now().await;
         let turn = tokio::time::timeout(MAX_WAIT, Arc::clone(&self.processors).acquire_owned()).await;
         self.waited(since.elapsed());
         // It is never closed.
@@ -130,22 +129,6 @@ impl Turns {
     }
 }
 
-/// Somebody waits, until this is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(turns: &'a Turns) -> Self {
-        turns.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(&turns.waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::poll;
@@ -154,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_in_the_queue_is_the_next() {
-        let turns = Turns::new(1);
+        let turns = Turns::new(1, Expected::default());
         let turn = Arc::clone(&turns).take().await.unwrap();
         let (mut one, mut two) = (Box::pin(Arc::clone(&turns).take()), Box::pin(Arc::clone(&turns).take()));
         assert!(poll!(&mut one).is_pending() && poll!(&mut two).is_pending());
@@ -163,12 +146,12 @@ mod tests {
         let turn = one.await.unwrap();
         drop(turn);
         drop(two.await.unwrap());
-        assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(turns.waiting.count(), 0);
     }
 
     #[tokio::test]
     async fn it_is_busy_while_the_wait_is_long_and_somebody_waits() {
-        let turns = Turns::new(1);
+        let turns = Turns::new(1, Expected::default());
         let turn = Arc::clone(&turns).take().await.unwrap();
         let mut waits = Box::pin(Arc::clone(&turns).take());
         assert!(poll!(&mut waits).is_pending());
@@ -200,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn slow_messages_matter_when_much_is_in_flight() {
-        let turns = Turns::new(1);
+        let turns = Turns::new(1, Expected::default());
         turns.pace().slow = true;
         assert!(turns.is_busy(UNHURRIED_BYTES + 1));
         assert!(!turns.is_busy(UNHURRIED_BYTES));
@@ -208,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_ever() {
-        let turns = Turns::new(1);
+        let turns = Turns::new(1, Expected::default());
         let _turn = Arc::clone(&turns).take().await.unwrap();
         assert_eq!(Arc::clone(&turns).take().await.unwrap_err(), WaitedTooLong);
     }

@@ -184,7 +184,7 @@ pub use frame::Frame;
 pub use fs::is_out_of_space;
 pub use inspect::{InspectError, Inspection, SegmentInfo, SegmentState, inspect};
 pub use quarantine::{DamagedPart, DamagedRange, damaged};
-pub use queue::{AppendError, Appender};
+pub use queue::{AppendError, Appender, Coming, Expected};
 pub use reader::{ReadError, Reader, ReleaseError};
 pub use recovery::{OpenError, RecoveryReport};
 pub use reserve::Reserve;
@@ -241,6 +241,10 @@ pub struct Options {
     pub max_pending_bytes: usize,
     /// A commit takes more items until it has so many bytes.
     pub group_bytes: usize,
+    /// The longest that a commit waits for items, while more are [expected](Expected) than it has.
+    pub gather: Duration,
+    /// The least time between the beginnings of two commits while each holds many items.
+    pub pace: Duration,
     /// When a commit counts as durable.
     pub fsync: FsyncPolicy,
     /// When all is released and nothing was appended for so long, the active segment is given back
@@ -260,6 +264,8 @@ impl Options {
             max_frame_bytes: 32 << 20,
             max_pending_bytes: 64 << 20,
             group_bytes: 4 << 20,
+            gather: Duration::from_millis(25),
+            pace: Duration::from_millis(3),
             fsync: FsyncPolicy::EveryCommit,
             idle_rotation: Duration::from_secs(10),
         }
@@ -379,6 +385,8 @@ fn open_on<E: GroupEncoder>(
         // Sizes are estimates: half of what a frame can hold is left for what they miss.
         group_bytes: options.group_bytes.min(max_payload_bytes / 2),
         max_payload_bytes,
+        gather: options.gather,
+        pace: options.pace,
         idle: options.idle_rotation,
     };
     let left = Arc::new(Left::default());

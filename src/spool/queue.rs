@@ -3,8 +3,11 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Condvar, Mutex, PoisonError},
-    time::Instant,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -40,6 +43,36 @@ pub enum AppendError {
     Closed,
 }
 
+/// How many items are about to be appended, as far as who appends them can tell. A commit waits a little for them
+/// while they are more than it holds. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Expected(Arc<AtomicUsize>);
+
+impl Expected {
+    /// One more, until what is returned is dropped.
+    #[must_use]
+    pub fn one_more(&self) -> Coming {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Coming(Arc::clone(&self.0))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// An item that is [expected](Expected).
+#[derive(Debug)]
+pub struct Coming(Arc<AtomicUsize>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// An item, and who waits for it.
 pub(super) struct Pending<T> {
     pub(super) item: T,
@@ -61,12 +94,17 @@ pub(super) enum Wake {
     Closed,
 }
 
+/// How soon it is noticed that items are no longer expected, of which none came.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 struct State<T> {
     items: VecDeque<Pending<T>>,
     /// Of what waits, and of what the writer has taken and not answered.
     bytes: usize,
     nudged: bool,
     ended: Option<AppendError>,
+    /// The writer waits for items.
+    waited_for: bool,
     /// The writer has nothing to do.
     #[cfg(test)]
     resting: bool,
@@ -77,6 +115,7 @@ pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     wake: Condvar,
     max_bytes: usize,
+    expected: Expected,
     #[cfg(test)]
     rests: Condvar,
 }
@@ -88,6 +127,7 @@ impl<T> Queue<T> {
             bytes: 0,
             nudged: false,
             ended: None,
+            waited_for: false,
             #[cfg(test)]
             resting: false,
         };
@@ -95,6 +135,7 @@ impl<T> Queue<T> {
             state: Mutex::new(state),
             wake: Condvar::new(),
             max_bytes,
+            expected: Expected::default(),
             #[cfg(test)]
             rests: Condvar::new(),
         }
@@ -114,8 +155,11 @@ impl<T> Queue<T> {
         {
             state.resting = false;
         }
+        let wake = std::mem::take(&mut state.waited_for);
         drop(state);
-        self.wake.notify_one();
+        if wake {
+            self.wake.notify_one();
+        }
         Ok(())
     }
 
@@ -139,6 +183,7 @@ impl<T> Queue<T> {
             }
             #[cfg(test)]
             self.rest(&mut state);
+            state.waited_for = true;
             let Some(left) = left else {
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -147,9 +192,23 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Moves what waits to `into`, which is empty, without waiting.
-    pub(super) fn take_more(&self, into: &mut VecDeque<Pending<T>>) {
-        std::mem::swap(&mut guard(&self.state).items, into);
+    /// Moves what waits to `into`, which is empty. If nothing does, it waits for items as long as more of them are
+    /// expected than the `gathered` ones, and until `until` at most.
+    pub(super) fn wait_for_more(&self, into: &mut VecDeque<Pending<T>>, gathered: usize, until: Instant) {
+        let mut state = guard(&self.state);
+        loop {
+            if !state.items.is_empty() {
+                return std::mem::swap(&mut state.items, into);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if state.ended.is_some() || self.expected.count() <= gathered || left.is_zero() {
+                return;
+            }
+            // An item that was expected and does not come wakes nobody.
+            let left = left.min(LOOK_AGAIN);
+            state.waited_for = true;
+            state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// So many bytes are answered for.
@@ -264,6 +323,12 @@ impl<T> Appender<T> {
             // The writer dropped the item without an answer, which only a panic makes it do.
             Err(self.queue.ended().unwrap_or_else(|| AppendError::Poisoned("its writer panicked".into())))
         })
+    }
+
+    /// Where to say that items are about to be appended.
+    #[must_use]
+    pub fn expected(&self) -> Expected {
+        self.queue.expected.clone()
     }
 
     /// What an item counts for, about what it takes on the disk.

@@ -2,7 +2,8 @@
 //! everybody whose item was in it.
 //!
 //! While a sync is under way, items gather for the next frame; the slower the disk, the larger the
-//! commits.
+//! commits. When more are [expected](super::Expected) than have gathered, it waits a little for them: they would
+//! have to wait for this commit otherwise, and larger frames cost less, here and wherever they go.
 
 use std::{
     collections::VecDeque,
@@ -21,6 +22,8 @@ use super::{
     store::guard,
 };
 
+/// A commit of so many items or more is one of many: the next may wait a little, for more to share it.
+const BUSY_ITEMS: usize = 8;
 /// The least time between two tries to give back for which there was no room.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,6 +33,10 @@ pub(super) struct Rules {
     pub(super) fsync: FsyncPolicy,
     pub(super) group_bytes: usize,
     pub(super) max_payload_bytes: usize,
+    /// The longest that a commit waits for items that are expected.
+    pub(super) gather: Duration,
+    /// The least time between the beginnings of two commits while there are many items.
+    pub(super) pace: Duration,
     /// How long nothing is appended before a small segment is given back.
     pub(super) idle: Duration,
 }
@@ -42,6 +49,8 @@ struct Writer<E: GroupEncoder> {
     /// Taken from the queue, and not in a group yet.
     backlog: VecDeque<Pending<E::Item>>,
     group: Group,
+    /// Before then no commit begins.
+    paced_until: Option<Instant>,
     sync_due: Option<Instant>,
     appended_at: Instant,
     /// Nothing is given back before; the disk had no room the last time.
@@ -100,22 +109,32 @@ impl<E: GroupEncoder> Writer<E> {
         Ok(())
     }
 
-    /// Fills the encoder with what waits, up to a group's size; at least one item.
+    /// Fills the encoder with what waits and with what is expected, up to a group's size; at least one item.
     fn gather(&mut self) {
+        let mut now = Instant::now();
+        if let Some(left) = self.paced_until.take().and_then(|until| until.checked_duration_since(now)) {
+            thread::sleep(left);
+            now += left;
+        }
+        self.paced_until = now.checked_add(self.rules.pace);
+        let until = now.checked_add(self.rules.gather).unwrap_or(now);
         loop {
             if self.backlog.is_empty() {
-                self.queue.take_more(&mut self.backlog);
+                self.queue.wait_for_more(&mut self.backlog, self.group.waiting.len(), until);
             }
-            let Some(next) = self.backlog.front() else { return };
+            let Some(next) = self.backlog.front() else { break };
             let enough = self.encoder.len_bytes().saturating_add(E::item_bytes(&next.item));
             if !self.group.waiting.is_empty() && enough > self.rules.group_bytes {
-                return;
+                break;
             }
-            let Some(next) = self.backlog.pop_front() else { return };
+            let Some(next) = self.backlog.pop_front() else { break };
             self.group.bytes += next.bytes;
             self.group.waiting.push(next.done);
             self.encoder.push(next.item);
         }
+        // Of a few clients that each wait for their answer, none is kept waiting, nor when a lot is there.
+        let is_busy = self.group.waiting.len() >= BUSY_ITEMS && self.backlog.is_empty();
+        self.paced_until = self.paced_until.filter(|_| is_busy);
     }
 
     fn commit(&mut self) -> Result<Result<Position, AppendError>, Broken> {
@@ -304,6 +323,7 @@ pub(super) fn start<E: GroupEncoder>(
         rules,
         backlog: VecDeque::new(),
         group: Group::default(),
+        paced_until: None,
         sync_due: None,
         appended_at: Instant::now(),
         give_back_not_before: Instant::now(),

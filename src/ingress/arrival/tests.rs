@@ -54,7 +54,7 @@ impl Seen {
 fn gate(max_in_flight_bytes: u64, receive_timeout: Duration) -> Gate {
     let options = Options { max_in_flight_bytes, max_request_bytes: 8 * MIB, receive_timeout };
     let credentials = Credentials::new(&[]).unwrap();
-    Gate::new(options, Arc::new(credentials), &Tenants::new(std::iter::empty()))
+    Gate::new(options, Arc::new(credentials), &Tenants::new(std::iter::empty()), Expected::default())
 }
 
 const PATIENT: Duration = Duration::from_secs(3_600);
@@ -208,7 +208,7 @@ async fn without_a_key_no_body_is_read() {
         privacy_key_digests: Vec::new(),
     };
     let credentials = Arc::new(Credentials::new(&[tenant]).unwrap());
-    let gate = Gate::new(options, credentials, &Tenants::new(["acme"].into_iter()));
+    let gate = Gate::new(options, credentials, &Tenants::new(["acme"].into_iter()), Expected::default());
     assert_eq!(open(&gate, "Collect", &Connection::default()).err().unwrap().code(), Code::Unauthenticated);
     assert_eq!(gate.in_flight_bytes(), 0);
 }

@@ -66,6 +66,55 @@ fn a_commit_is_one_write_and_one_sync_however_many_wait() {
 }
 
 #[test]
+fn a_commit_waits_while_more_is_expected_than_it_holds() {
+    let fs = FaultFs::new();
+    let options = Options { gather: Duration::from_hours(1), segment_bytes: 1 << 16, ..options() };
+    let spool = open_with(&fs, options, 0).unwrap();
+    let expected = spool.appender.expected();
+    let mut coming: Vec<_> = (0..3).map(|_| expected.one_more()).collect();
+    let mut appends: Vec<_> =
+        numbered(0..3).into_iter().map(|item| Box::pin(spool.appender.append(item))).collect();
+    for append in &mut appends {
+        assert!(poll_once(append).is_pending());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for append in appends {
+        block_on(append).unwrap();
+    }
+    assert_eq!(frames_from(&spool.reader, 0).len(), 1, "as many as are expected are enough");
+
+    // It does not wait for what does not come after all.
+    let mut append = Box::pin(spool.appender.append(b"alone".to_vec()));
+    assert!(poll_once(&mut append).is_pending());
+    coming.truncate(2);
+    assert!(poll_once(&mut append).is_pending());
+    coming.clear();
+    block_on(append).unwrap();
+    assert_eq!(expected.count(), 0);
+}
+
+#[test]
+fn a_commit_does_not_wait_for_long() {
+    let fs = FaultFs::new();
+    let spool = open_with(&fs, Options { gather: Duration::from_millis(20), ..options() }, 0).unwrap();
+    let _coming = [spool.appender.expected().one_more(), spool.appender.expected().one_more()];
+    append(&spool.appender, b"alone").unwrap();
+    assert_eq!(items_in(&spool.reader), [b"alone"]);
+}
+
+#[test]
+fn closing_does_not_wait_for_what_is_expected() {
+    let fs = FaultFs::new();
+    let mut spool = open_with(&fs, Options { gather: Duration::from_hours(1), ..options() }, 0).unwrap();
+    let _coming = [spool.appender.expected().one_more(), spool.appender.expected().one_more()];
+    let mut last = Box::pin(spool.appender.append(b"last".to_vec()));
+    assert!(poll_once(&mut last).is_pending());
+    block_on(spool.writer.close());
+    block_on(last).unwrap();
+    assert_eq!(items_in(&spool.reader), [b"last"]);
+}
+
+#[test]
 fn a_group_ends_where_the_next_item_would_make_it_too_large() {
     let fs = FaultFs::new();
     let spool = open_with(&fs, Options { group_bytes: 100, ..options() }, 0).unwrap();

@@ -146,3 +146,22 @@ redaction-beside FILE:
 # What each stage costs an event, or those stages whose name holds what is given
 bench-stages *FILTER:
     cargo bench -p assent --bench stages -- {{ FILTER }}
+
+# How many instructions each stage takes, or those stages whose name matches what is given
+[positional-arguments]
+bench-instructions *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! type -P valgrind >/dev/null; then
+        echo "valgrind does the counting and is not on PATH: install it (apt-get install valgrind, dnf install valgrind) and try again" >&2
+        exit 1
+    fi
+    # The runner takes benches of its own version alone.
+    version=$(cargo pkgid gungraun-runner)
+    version=${version##*[@#]}
+    runner=$PWD/target/gungraun-runner-$version
+    if [[ ! -x $runner/bin/gungraun-runner ]]; then
+        echo "compiling gungraun-runner $version, which takes some minutes" >&2
+        cargo install --quiet --locked --root "$runner" "gungraun-runner@$version"
+    fi
+    PATH=$runner/bin:$PATH cargo bench -p assent --bench instructions -- "$@"

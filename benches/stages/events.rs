@@ -1,4 +1,5 @@
-//! A request of 500 events, as an editor sends them: the kinds in the proportions of one, in three languages.
+//! A request of 500 events, as an editor sends them: the kinds in the proportions of one, in three languages. It is the
+//! same in every run.
 
 use assent::{
     consent::{ConsentState, EligibilityReason, Source, TrainingScope},
@@ -8,20 +9,23 @@ use assent::{
     },
     pipeline::{ConsentView, Decide},
 };
-use uuid::Uuid;
 
 use crate::texts::{self, Language, Size};
 
 /// How many events the request has.
 pub(crate) const EVENTS: u64 = 500;
+/// When the request arrives.
+pub(crate) const NOW: Micros = Micros(1_767_225_600_000_000);
 
-/// The request. Its events happened now, so that they are valid for some days.
+/// The request. Its events happened a second before it arrives.
 pub(crate) fn request() -> CollectRequest {
     let short = Size::ALL[0];
     let texts: Vec<String> =
         Language::ALL.iter().flat_map(|&language| texts::clean(language, short)).collect();
-    let seconds = Micros::now().0 / 1_000_000;
-    let event = |n: usize| {
+    let seconds = NOW.0 / 1_000_000 - 1;
+    // Ids are all but random, which is what they compress like.
+    let mut random = fastrand::Rng::with_seed(EVENTS);
+    let mut event = |n: usize| {
         let text = texts[n * 31 % texts.len()].clone();
         let (suggestion_id, language) = (format!("sg-{}", n / 3), ["en", "ru", "ja"][n % 3].to_owned());
         let payload = match n % 5 {
@@ -42,7 +46,7 @@ pub(crate) fn request() -> CollectRequest {
             }),
         };
         Event {
-            event_id: Uuid::now_v7().to_string(),
+            event_id: event_id(&mut random),
             user_id: format!("user-{}", n * 7_919 % 1_000),
             occurred_at: Some(prost_types::Timestamp { seconds, nanos: 123_000_000 }),
             session_id: format!("s-{:08x}", n / 40),
@@ -59,7 +63,15 @@ pub(crate) fn request() -> CollectRequest {
             payload: Some(payload),
         }
     };
-    CollectRequest { events: (0..EVENTS as usize).map(event).collect() }
+    CollectRequest { events: (0..EVENTS as usize).map(&mut event).collect() }
+}
+
+/// A UUID of version 7, of a client that made it as the event happened.
+fn event_id(random: &mut fastrand::Rng) -> String {
+    let mut bytes = [0; 10];
+    random.fill(&mut bytes);
+    let millis = NOW.0.unsigned_abs() / 1_000 - 1_000 + random.u64(..1_000);
+    uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid().to_string()
 }
 
 /// Says yes to three of five people.

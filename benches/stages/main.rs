@@ -13,14 +13,14 @@
 // A measurement that cannot go on fails.
 #![allow(clippy::unwrap_used)]
 
-use std::{hint::black_box, sync::Arc};
+use std::hint::black_box;
 
 use assent::{
-    consent::{Consent, ConsentState, Known, Policy, ScopeConsent, Source, decide as decide_on},
-    delivery::{EventBatch, EventEncoder, EventEncoders, frame::Frame},
-    event::{EventType, Jurisdiction, Micros, RawText, RawUserId, Redacted, Tenant},
+    consent::{Policy, decide as decide_on},
+    delivery::{EventEncoder, EventEncoders, frame::Frame},
+    event::{RawText, RawUserId, Redacted, Tenant},
     ingress::{proto, request::CollectRequest},
-    pipeline::{ConsentFacts, Limits, Pipeline, PseudonymKey, Pseudonymiser, Redactor, Validator},
+    pipeline::{Limits, Redactor, Validator},
     spool::GroupEncoder as _,
 };
 use bytes::Bytes;
@@ -28,13 +28,12 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message as _;
 
 mod events;
+mod inputs;
 mod texts;
 
-use events::{EVENTS, View};
+use events::{EVENTS, NOW};
+use inputs::{AUTHOR, batch};
 use texts::{Language, Size};
-
-/// A typical author: one whose id does not occur in the texts.
-const AUTHOR: &str = "user-48213";
 
 criterion_group!(stages, decode, validate, decide, redact, pseudonymise, pipeline, encode, frame);
 criterion_main!(stages);
@@ -83,16 +82,10 @@ fn redact(criterion: &mut Criterion) {
 /// The pseudonym of one person, by what tenants take for ids.
 fn pseudonymise(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pseudonymise");
-    let pseudonymiser = Pseudonymiser::new(&PseudonymKey::generate().unwrap());
+    let pseudonymiser = inputs::pseudonymiser();
     let tenant = Tenant::new("acme");
-    type Id = fn(u64) -> String;
-    let kinds: [(&str, Id); 3] = [
-        ("handle", |n| format!("user-{n}")),
-        ("uuid", |n| uuid::Uuid::from_u128(u128::from(n) << 64 | 0x4000_8000).to_string()),
-        ("email", |n| format!("firstname.lastname.{n}@department.example.com")),
-    ];
-    for (kind, id) in kinds {
-        let ids: Vec<String> = (0..64).map(|n| id(n * 7_919)).collect();
+    for (kind, id) in inputs::USER_IDS {
+        let ids = inputs::user_ids(id);
         group.throughput(Throughput::ElementsAndBytes {
             elements: ids.len() as u64,
             bytes: ids.iter().map(|id| id.len() as u64).sum(),
@@ -125,13 +118,13 @@ fn decode(criterion: &mut Criterion) {
 fn validate(criterion: &mut Criterion) {
     let request = CollectRequest::new(events::request().encode_to_vec().into());
     let received = request.events().unwrap();
-    let (validator, tenant, now) = (Validator::new(Limits::default()), Tenant::new("acme"), Micros::now());
+    let (validator, tenant) = (Validator::new(Limits::default()), Tenant::new("acme"));
     let mut group = criterion.benchmark_group("validate");
     group.throughput(Throughput::Elements(EVENTS));
     group.bench_function("events", |bencher| {
         bencher.iter(|| {
             for event in &received {
-                black_box(validator.validate(&tenant, black_box(event.clone()), now).unwrap());
+                black_box(validator.validate(&tenant, black_box(event.clone()), NOW).unwrap());
             }
         });
     });
@@ -140,23 +133,10 @@ fn validate(criterion: &mut Criterion) {
 
 /// The decision alone, with a person's consent at hand; `consent_replica` measures the look-up.
 fn decide(criterion: &mut Criterion) {
-    let policy = Policy::builtin();
-    let said = |state| ScopeConsent { state, source: Source::UserSetting, version: 3, ..Default::default() };
-    let (yes, no) = (said(ConsentState::Granted), said(ConsentState::Denied));
-    let facts = ConsentFacts {
-        event_type: EventType::TypedText,
-        feature: "compose",
-        jurisdiction: Jurisdiction::parse("DE").unwrap(),
-        gpc: false,
-    };
+    let (policy, facts) = (Policy::builtin(), inputs::facts());
     let mut group = criterion.benchmark_group("decide");
     group.throughput(Throughput::Elements(1));
-    for (name, first_party, affiliates) in [
-        ("granted", yes.clone(), yes),
-        ("denied", no.clone(), no),
-        ("silence", said(ConsentState::Unset), said(ConsentState::Unset)),
-    ] {
-        let consent = Consent::Known(Known { first_party, affiliates });
+    for (name, consent) in inputs::consents() {
         group.bench_function(name, |bencher| {
             bencher.iter(|| decide_on(black_box(&consent), &policy, black_box(&facts)));
         });
@@ -167,13 +147,13 @@ fn decide(criterion: &mut Criterion) {
 /// All stages but decoding, without encoding: what `validate`, `pseudonymise` and `redact` come to together.
 fn pipeline(criterion: &mut Criterion) {
     let request = CollectRequest::new(events::request().encode_to_vec().into());
-    let (pipeline, tenant, now) = (a_pipeline(), Tenant::new("acme"), Micros::now());
+    let (pipeline, tenant) = (inputs::pipeline(), Tenant::new("acme"));
     let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(EVENTS));
     group.bench_function("without encoding", |bencher| {
         bencher.iter(|| {
             let received = request.events().unwrap();
-            pipeline.run(&tenant, received, now, |event| {
+            pipeline.run(&tenant, received, NOW, |event| {
                 black_box(event);
             })
         });
@@ -184,8 +164,8 @@ fn pipeline(criterion: &mut Criterion) {
 /// Redacted events to columns, to a block, and compressed.
 fn encode(criterion: &mut Criterion) {
     let request = CollectRequest::new(events::request().encode_to_vec().into());
-    let (pipeline, tenant, mut redacted) = (a_pipeline(), Tenant::new("acme"), Vec::new());
-    pipeline.run(&tenant, request.events().unwrap(), Micros::now(), |event| redacted.push(event.clone()));
+    let (pipeline, tenant, mut redacted) = (inputs::pipeline(), Tenant::new("acme"), Vec::new());
+    pipeline.run(&tenant, request.events().unwrap(), NOW, |event| redacted.push(event.clone()));
     let encoders = EventEncoders::new("bench");
     let encode = |events: &[Redacted<'_>]| batch(&encoders, events).finish();
     let mut group = criterion.benchmark_group("encode");
@@ -198,8 +178,8 @@ fn encode(criterion: &mut Criterion) {
 /// The frame of a commit, of one request of 500 events and of 500 requests of one; and reading it back.
 fn frame(criterion: &mut Criterion) {
     let request = CollectRequest::new(events::request().encode_to_vec().into());
-    let (pipeline, tenant, mut redacted) = (a_pipeline(), Tenant::new("acme"), Vec::new());
-    pipeline.run(&tenant, request.events().unwrap(), Micros::now(), |event| redacted.push(event.clone()));
+    let (pipeline, tenant, mut redacted) = (inputs::pipeline(), Tenant::new("acme"), Vec::new());
+    pipeline.run(&tenant, request.events().unwrap(), NOW, |event| redacted.push(event.clone()));
     let (encoders, mut encoder) = (EventEncoders::new("bench"), EventEncoder::new("bench"));
     let mut group = criterion.benchmark_group("frame");
     group.throughput(Throughput::Elements(EVENTS));
@@ -217,15 +197,4 @@ fn frame(criterion: &mut Criterion) {
     let payload = Bytes::from(encoder.finish());
     group.bench_function("read", |bencher| bencher.iter(|| Frame::parse(black_box(&payload)).unwrap()));
     group.finish();
-}
-
-fn batch(encoders: &EventEncoders, events: &[Redacted<'_>]) -> EventBatch {
-    let mut batch = encoders.encoder();
-    events.iter().for_each(|event| batch.push(event));
-    batch
-}
-
-fn a_pipeline() -> Pipeline {
-    let pseudonymiser = Arc::new(Pseudonymiser::new(&PseudonymKey::generate().unwrap()));
-    Pipeline::new(Limits::default(), pseudonymiser, Arc::new(View), Arc::new(Redactor::new()))
 }

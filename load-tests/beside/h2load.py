@@ -90,7 +90,9 @@ def read(text, requests):
 
     (succeeded,) = find(r"^requests: .* (\d+) succeeded")
     (successes,) = find(r"^status codes: (\d+) 2xx")
-    slowest, mean = find(r"^time for request:\s+\S+\s+(\S+)\s+(\S+)")
+    # Versions differ in what they print between these columns.
+    columns, figures = find(r"^\s+(min\s.*)\n(?:.*\n)*?time for request:\s+(.*)")
+    slowest, mean = (figures.split()[columns.split().index(name)] for name in ("max", "mean"))
     if int(succeeded) != requests or int(successes) != requests:
         raise Failed(f"not every request was answered:\n{text}")
     return {"mean": milliseconds(mean), "max": milliseconds(slowest)}

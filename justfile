@@ -111,6 +111,10 @@ load-soak: (load "soak")
 # Two minutes of more than the machine takes, and what has to hold then
 load-overload: (load "overload")
 
+# The same events posted to assent and to rotel (installed from PyPI) by h2load, side by side; JSON goes to OUT
+beside-rotel OUT="target/load":
+    load-tests/beside/run --out {{ OUT }}
+
 # A scenario of load-tests/scenarios by its name
 load SCENARIO:
     cargo run --release -p load-tests -- run load-tests/scenarios/{{ SCENARIO }}.toml

@@ -23,6 +23,7 @@ mod http;
 mod lag;
 mod machine;
 mod measure;
+mod otlp;
 mod play;
 mod progress;
 mod record;
@@ -90,6 +91,9 @@ struct RecordArgs {
     /// The file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Write the same events to this file too, as log records of OpenTelemetry
+    #[arg(long, value_name = "FILE")]
+    otlp: Option<PathBuf>,
     /// Events of the request [default: those of the scenario]
     #[arg(long, value_name = "N")]
     events: Option<u32>,

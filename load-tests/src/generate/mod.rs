@@ -15,6 +15,7 @@ mod pool;
 mod text;
 mod texts;
 
+pub(crate) use body::PREFIX_BYTES;
 pub(crate) use people::{Answer, Person, people};
 pub(crate) use pool::{Batch, Pool};
 

@@ -12,6 +12,8 @@ use tokio::sync::oneshot;
 
 /// How much lower the priority is: nice values are added up, and each takes a fifth of the weight.
 const NICENESS: i32 = 5;
+/// What may wait: delivery asks for one thing at a time, and goes on when it is done.
+const QUEUE: usize = 8;
 /// The highest nice value there is.
 const NICEST: i32 = 19;
 
@@ -24,7 +26,7 @@ pub struct WorkerPanicked;
 
 /// The thread. It ends when this is dropped and all work is done.
 #[derive(Debug)]
-pub(super) struct Background(mpsc::Sender<Work>);
+pub(super) struct Background(mpsc::SyncSender<Work>);
 
 impl Background {
     /// Starts it.
@@ -32,7 +34,7 @@ impl Background {
     /// # Errors
     /// The system has no room for another thread.
     pub(super) fn start() -> io::Result<Self> {
-        let (sender, work) = mpsc::channel::<Work>();
+        let (sender, work) = mpsc::sync_channel::<Work>(QUEUE);
         thread::Builder::new().name("delivery".to_owned()).spawn(move || {
             step_back();
             work.iter().for_each(|work| work());

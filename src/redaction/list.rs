@@ -3,8 +3,8 @@
 /// Some words in lower case.
 pub(super) struct List {
     words: &'static [&'static str],
-    /// One bit of 64 for each word. A word that has another is in no list.
-    keys: u64,
+    /// One bit of 256 for each word. A word that has another is in no list.
+    keys: [u64; 4],
 }
 
 /// A [`List`] that is made as the program is compiled.
@@ -19,9 +19,10 @@ impl List {
     /// # Panics
     /// When a word is empty. It is used in constants alone.
     pub(super) const fn new(words: &'static [&'static str]) -> Self {
-        let (mut keys, mut at) = (0, 0);
+        let (mut keys, mut at) = ([0; 4], 0);
         while at < words.len() {
-            keys |= 1 << key(words[at].as_bytes());
+            let key = key(words[at].as_bytes());
+            keys[key / 64] |= 1 << (key % 64);
             at += 1;
         }
         Self { words, keys }
@@ -30,7 +31,11 @@ impl List {
     /// Whether a word is one of them, in any case of ASCII letters.
     #[inline]
     pub(super) fn holds(&self, word: &str) -> bool {
-        !word.is_empty() && self.keys & 1 << key(word.as_bytes()) != 0 && self.compare(word)
+        if word.is_empty() {
+            return false;
+        }
+        let key = key(word.as_bytes());
+        self.keys[key / 64] & 1 << (key % 64) != 0 && self.compare(word)
     }
 
     #[inline(never)]
@@ -43,10 +48,10 @@ impl List {
     }
 }
 
-/// 0 to 63, of the length, the first byte and the last; the same for all cases of ASCII letters.
-const fn key(word: &[u8]) -> u64 {
+/// 0 to 255, of the length, the first byte and the last; the same for all cases of ASCII letters.
+const fn key(word: &[u8]) -> usize {
     let (first, last) = (word[0] & 31, word[word.len() - 1] & 31);
-    (first as u64 + 5 * last as u64 + 11 * word.len() as u64) % 64
+    (first as usize + 37 * last as usize + 91 * word.len()) % 256
 }
 
 /// Some endings of words, each of at least two bytes.

@@ -260,15 +260,15 @@ fn small_requests_share_a_block_that_is_the_same_as_if_they_were_one() {
 
 #[test]
 fn a_large_request_has_a_block_of_its_own() {
-    let large: Vec<_> = (0..300).map(|n| tests::event((n % 200) as u8)).collect();
+    let large: Vec<_> = (0..4_100).map(|n| tests::event((n % 200) as u8)).collect();
     let small: Vec<_> = (1..=5).map(tests::event).collect();
     let (rows, natives, sealed) = rows_of(frame_of([small.clone(), large.clone(), small.clone()]));
-    assert_eq!(rows, [300, 10]);
+    assert_eq!(rows, [4_100, 10]);
     let (_, of_large, sealed_of_large) = rows_of(frame_of([large]));
     assert_eq!(natives[..of_large.len()], of_large);
     let (_, of_small, sealed_of_small) = rows_of(frame_of([[small.clone(), small].concat()]));
     assert_eq!(natives[of_large.len()..], of_small);
-    let expected = sealed_of_large.into_iter().chain(sealed_of_small.into_iter().map(|row| row + 300));
+    let expected = sealed_of_large.into_iter().chain(sealed_of_small.into_iter().map(|row| row + 4_100));
     assert_eq!(sealed, expected.collect::<Vec<_>>());
 }
 
@@ -276,7 +276,7 @@ fn a_large_request_has_a_block_of_its_own() {
 fn a_request_of_few_long_texts_has_a_block_of_its_own() {
     let long = Redacted {
         payload: Payload::TypedText {
-            text: RedactedText::from_redactor("x".repeat(300 << 10).into()),
+            text: RedactedText::from_redactor("x".repeat(1_100 << 10).into()),
             language: "en".into(),
         },
         ..event(TrainingScope::FirstParty)

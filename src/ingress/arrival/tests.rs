@@ -37,7 +37,12 @@ impl Seen {
 
     /// The next frame, or none while it waits.
     async fn next(&mut self) -> Option<Option<Result<Bytes, Status>>> {
-        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut self.body).poll_frame(cx))).await;
+        let mut poll = async || poll_fn(|cx| Poll::Ready(Pin::new(&mut self.body).poll_frame(cx))).await;
+        let mut polled = poll().await;
+        if polled.is_pending() {
+            // It may have stepped back once, for others to be read.
+            polled = poll().await;
+        }
         match polled {
             Poll::Pending => None,
             Poll::Ready(frame) => Some(frame.map(|frame| frame.map(|it| it.into_data().unwrap()))),

@@ -74,11 +74,13 @@ fn a_commit_waits_while_more_is_expected_than_it_holds() {
     let mut coming: Vec<_> = (0..3).map(|_| expected.one_more()).collect();
     let mut appends: Vec<_> =
         numbered(0..3).into_iter().map(|item| Box::pin(spool.appender.append(item))).collect();
-    for append in &mut appends {
+    for append in &mut appends[..2] {
         assert!(poll_once(append).is_pending());
         std::thread::sleep(Duration::from_millis(1));
+        assert!(poll_once(append).is_pending());
     }
-    for append in appends {
+    // The last is the one that is waited for. It comes first here, so that it is begun.
+    for append in appends.into_iter().rev() {
         block_on(append).unwrap();
     }
     assert_eq!(frames_from(&spool.reader, 0).len(), 1, "as many as are expected are enough");

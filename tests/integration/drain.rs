@@ -65,12 +65,13 @@ impl Seen {
 }
 
 /// Whether the client's library knows that the collector did not take the request: it had not sent it when it
-/// heard that the connection takes no more, or it is among those that the collector said it would not look at. A
+/// heard that the connection takes no more, or had no connection to send it on any more, or it is among those that the collector said it would not look at. A
 /// gRPC library sends such a request again by itself ("transparent retry"); tonic leaves that to its caller.
-/// The texts are those of hyper and h2 for these two cases and no others.
+/// The texts are those of hyper and h2 for these cases and no others.
 fn is_not_taken(status: &Status) -> bool {
     let known = |code, error| status.code() == code && format!("{status:?}").contains(error);
     known(Code::Cancelled, "hyper::Error(Canceled, \"connection closed\")")
+        || known(Code::Cancelled, "hyper::Error(Canceled, \"connection was not ready\")")
         || known(Code::Internal, "GoAway(b\"\", NO_ERROR, Remote)")
 }
 

@@ -112,10 +112,11 @@ impl Turns {
 
     /// Waits for a turn; first come, first served.
     pub(super) async fn take(self: Arc<Self>) -> Result<Turn, WaitedTooLong> {
-        let since = Instant::now();
         let _waiting = self.waiting.one_more();
-        // What has come in on other connections is read first.
+        // What has come in on other connections is read first, and counted. How long that takes does not say that
+        // there is too much to do: the first text of all builds tables, say.
         tokio::task::yield_now().await;
+        let since = Instant::now();
         let turn = tokio::time::timeout(MAX_WAIT, Arc::clone(&self.processors).acquire_owned()).await;
         self.waited(since.elapsed());
         // It is never closed.

@@ -1,5 +1,6 @@
-//! A request's events on their way to the spool: encoded by whoever took the request in, so that the
-//! spool's one writer has little left to do.
+//! A request's events on their way to the spool: put into columns by whoever took the request in, so that the
+//! spool's one writer has little left to do: to join those of requests of less than thousands of events, and to
+//! compress the block that it makes of them.
 
 use std::{
     mem,

@@ -13,6 +13,9 @@
 //! - Nobody waits longer than [`MAX_WAIT`]. What was let in before it got busy and has to wait so long is
 //!   refused, which costs much less than to work on it.
 //!
+//! Who waits here is about to be appended, which the spool is told ([`Expected`]): one commit for many costs less. So
+//! that they do wait here, and not unread in their connections, each steps back once for connections to be read.
+//!
 //! The first is what keeps answers quick; the second is the bound on how slow an answer can be. That queues
 //! are to be bounded in time, since nobody knows what a byte will cost on which machine, is the idea of
 //! CoDel (K. Nichols, V. Jacobson: "Controlling queue delay", ACM Queue 10(5), 2012).

@@ -115,3 +115,45 @@ const fn moved(mut token: Token, from: usize, to: usize) -> Token {
     token.end = (token.end() - from + to) as u32;
     token
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Splices the tokens of a text whose spans are replaced; `None` when they have to be cut anew. The debug build
+    /// compares them with such.
+    fn spliced(text: &str, spans: &[(&str, &str)]) -> Option<Vec<Token>> {
+        let (mut tokens, mut after) = (Vec::new(), Spliced::NONE);
+        lexer::tokenise(text, &mut tokens);
+        words::look_up(text, &mut tokens);
+        let mut splice = Splice::new(&tokens, &mut after);
+        let (mut redacted, mut copied) = (String::new(), 0);
+        for (span, placeholder) in spans {
+            let start = copied + text[copied..].find(span).unwrap();
+            redacted += &text[copied..start];
+            redacted += placeholder;
+            copied = start + span.len();
+            splice.replaced((start, copied), placeholder);
+        }
+        redacted += &text[copied..];
+        splice.finish(&redacted).then_some(after.tokens)
+    }
+
+    #[test]
+    fn words_around_what_was_replaced_are_kept() {
+        let text = "Ask Anna Berg or Émile, +44 20 7946 0912; в Москве.";
+        let spans = [("Anna Berg", "<PERSON_1>"), ("Émile", "<PERSON_2>"), ("+44 20 7946 0912", "<PHONE_1>")];
+        assert_eq!(spliced(text, &spans).unwrap().len(), 10);
+        let next_to_each_other = [("Anna", "<PERSON_1>"), (" Berg", "<PERSON_2>"), (" or", "<A_B_1>")];
+        assert_eq!(spliced(text, &next_to_each_other).unwrap().len(), 15);
+        assert_eq!(spliced("x_5>y<NAME_7", &[(">y<", "<ID_1>")]).unwrap().len(), 6);
+        assert_eq!(spliced("Anna", &[("Anna", "<PERSON_1>")]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn where_a_word_is_cut_or_may_go_on_all_are_cut_anew() {
+        assert_eq!(spliced("annalena", &[("anna", "<PERSON_1>")]), None);
+        assert_eq!(spliced("annalena", &[("lena", "<PERSON_1>")]), None);
+        assert_eq!(spliced("to anna", &[("anna", "hash")]), None);
+    }
+}
